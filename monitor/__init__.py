@@ -1,0 +1,1 @@
+"""Program 1: reads production, notices change, tells people."""

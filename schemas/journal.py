@@ -1,0 +1,220 @@
+"""Opening the journal, and the few statements that both programs need in the same form.
+
+The one file of the ground floor that performs IO: the programs may not import each other, and
+must agree on how a transaction begins, on who leads and on what the audit says.
+
+Concurrency: on SQLite every transaction is `BEGIN IMMEDIATE`, because a transaction that reads
+first and writes later fails with "database is locked" instead of waiting its turn; `reader`
+opts out for work that writes nothing. One writer process a file. On PostgreSQL the isolation is READ COMMITTED; each guarded write names its
+guard in the WHERE clause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import StaticPool
+
+from schemas import tables
+from schemas.errors import DependencyDownError, FencedError, SchemaMismatchError
+
+#: seconds that SQLite waits for another writer before it gives up
+BUSY_TIMEOUT = 5.0
+
+
+def open_journal(url: str) -> sa.Engine:
+    """Open the database at an SQLAlchemy URL; nothing is created or read yet.
+
+    `sqlite://` alone is a private journal in memory, shared by the threads of this process.
+    """
+    options: dict[str, Any] = {}
+    if url == "sqlite://":
+        options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    engine = sa.create_engine(url, **options)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # else the driver begins on its own, deferred
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        f"busy_timeout={int(BUSY_TIMEOUT * 1000)}",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get("proctord_read_only", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def reader(engine: sa.Engine) -> sa.Engine:
+    """Return the same journal for transactions that only read: they wait for no writer."""
+    return engine.execution_options(proctord_read_only=True)
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return the dialect's `INSERT`, the one that knows `on_conflict_do_*`."""
+    module = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return module.insert(table)
+
+
+# --- schema --------------------------------------------------------------------------------
+
+
+def _alembic(engine: sa.Engine) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["engine"] = engine
+    return config
+
+
+def schema_revision(engine: sa.Engine) -> tuple[str | None, str]:
+    """Revision of the database (None: empty), and the one that this code wants.
+
+    Raises
+    ------
+    DependencyDownError: the database does not answer.
+    """
+    wanted = ScriptDirectory.from_config(_alembic(engine)).get_current_head()
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    except sa.exc.OperationalError as error:
+        what = f"the journal at {engine.url.render_as_string()} does not open: {error.orig}"
+        raise DependencyDownError(
+            what, next_step="check `journal.url` and that the server runs, then `proctord doctor`"
+        ) from error
+    return current, str(wanted)
+
+
+def upgrade(engine: sa.Engine) -> str:
+    """Bring the schema to this code's revision; return it."""
+    command.upgrade(_alembic(engine), "head")
+    return schema_revision(engine)[1]
+
+
+def ensure_schema(engine: sa.Engine) -> None:
+    """Create an empty journal's tables; refuse one of another version.
+
+    Raises
+    ------
+    SchemaMismatchError: the tables are older or newer than this code.
+    """
+    current, wanted = schema_revision(engine)
+    if current is None:
+        upgrade(engine)
+    elif current != wanted:
+        what = f"the journal's schema is at {current}, this proctord wants {wanted}"
+        raise SchemaMismatchError(
+            what, next_step="back the journal up, then run `proctord db upgrade`"
+        )
+
+
+# --- leadership ----------------------------------------------------------------------------
+
+
+class Leadership(msgspec.Struct, frozen=True):
+    """A lease that this process held when it looked."""
+
+    name: str
+    holder: str
+    #: grows with each change of holder; a write under an older token is refused
+    token: int
+
+
+def lead(
+    connection: sa.Connection, name: str, holder: str, now: float, ttl: float
+) -> Leadership | None:
+    """Take or renew a lease; None while another holder's has not expired.
+
+    A holder that was frozen past its lease finds its token outgrown: `check_leadership` in each
+    of its write transactions then refuses the write.
+    """
+    table = tables.lease
+    row = connection.execute(
+        sa.select(table).where(table.c.name == name).with_for_update()
+    ).one_or_none()
+    if row is None:
+        statement = insert(connection, table).values(
+            name=name, holder=holder, token=1, expires_at=now + ttl
+        )
+        won = connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+        return Leadership(name, holder, 1) if won else None
+    if row.holder != holder and row.expires_at > now:
+        return None
+    token = row.token if row.holder == holder and row.expires_at > now else row.token + 1
+    connection.execute(
+        sa.update(table)
+        .where(table.c.name == name, table.c.token == row.token)
+        .values(holder=holder, token=token, expires_at=now + ttl)
+    )
+    return Leadership(name, holder, token)
+
+
+def check_leadership(connection: sa.Connection, leadership: Leadership) -> None:
+    """Refuse to write for a leader that was replaced.
+
+    Raises
+    ------
+    FencedError: the lease carries another token now.
+    """
+    table = tables.lease
+    token = connection.scalar(
+        sa.select(table.c.token).where(table.c.name == leadership.name).with_for_update()
+    )
+    if token != leadership.token:
+        what = f"{leadership.holder} no longer leads `{leadership.name}`"
+        raise FencedError(what)
+
+
+def resign(connection: sa.Connection, leadership: Leadership) -> None:
+    """Give a lease back, so that another process need not wait for it to expire."""
+    table = tables.lease
+    connection.execute(
+        sa.update(table)
+        .where(table.c.name == leadership.name, table.c.token == leadership.token)
+        .values(expires_at=0.0)
+    )
+
+
+# --- audit ---------------------------------------------------------------------------------
+
+
+def record_audit(
+    connection: sa.Connection,
+    *,
+    now: float,
+    actor: str,
+    action: str,
+    subject: str,
+    reason: str,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Add one row to the audit: who did what to which thing, and why."""
+    connection.execute(
+        sa.insert(tables.audit).values(
+            at=now,
+            actor=actor,
+            action=action,
+            subject=subject,
+            reason=reason,
+            detail=dict(detail or {}),
+        )
+    )
