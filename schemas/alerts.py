@@ -47,7 +47,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     #: when it stopped being the case; None while it fires
     ended_at: float | None
+    #: when the condition was last seen to hold
     updated_at: float
+    #: notices sent of it, when the last one was, and how severe it was then
+    told: int = 0
+    told_at: float | None = None
+    told_severity: Severity | None = None
+    #: why the last turn told people of it, or did not
+    reason: str = ""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,3 +68,6 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None
     #: the next command and where to look, ready to be pasted
     commands: tuple[str, ...] = ()
+    #: name of the channel, and what a receiver may recognise a repeated delivery by
+    channel: str = ""
+    idempotency_key: str = ""

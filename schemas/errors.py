@@ -7,6 +7,8 @@ again later, 78 configuration or schema).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -53,9 +55,25 @@ class FencedError(ProctordError):
 
 
 class PositionError(ProctordError):
-    """The source cannot go on where the journal left off."""
+    """The source cannot go on where the journal left off.
+
+    Attributes
+    ----------
+    gaps: for each partition that cannot go on: the offset that was wanted (None: the journal
+        has none and no start is configured), and the first one that can be read.
+    """
 
     exit_code = 78
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        gaps: Mapping[str, tuple[int | None, int]] = MappingProxyType({}),
+        next_step: str = "",
+    ) -> None:
+        super().__init__(what, next_step=next_step)
+        self.gaps = gaps
 
 
 class DecodeError(ProctordError):
@@ -111,11 +129,13 @@ class DeliveryError(ProctordError):
     Attributes
     ----------
     retryable: whether sending again can help.
+    retry_after: seconds that the receiver asked us to wait, or None.
     """
 
-    def __init__(self, what: str, *, retryable: bool) -> None:
+    def __init__(self, what: str, *, retryable: bool, retry_after: float | None = None) -> None:
         super().__init__(what)
         self.retryable = retryable
+        self.retry_after = retry_after
 
 
 class ConflictError(ProctordError):
