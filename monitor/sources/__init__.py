@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from schemas.events import Stream
+
+_NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Record(NamedTuple):
@@ -34,6 +37,10 @@ class Poll(NamedTuple):
     gained: frozenset[int]
     #: shards that are another's now: what is held of them must be dropped, unwritten
     lost: frozenset[int]
+    #: where partitions that had no position begin. It goes into the next checkpoint like the
+    #: position of a record: without it a process that starts at `latest`, and stops before the
+    #: first record, starts at `latest` again and skips what came meanwhile
+    began: Mapping[str, int] = _NOWHERE
 
 
 class Source(Protocol):
@@ -45,13 +52,17 @@ class Source(Protocol):
         Raises
         ------
         PositionError: a position that `seek` gave is gone, or there is none and no start is
-            configured.
+            configured. Its `gaps` name them; `seek` with other positions goes on.
+        DependencyDownError: the broker or the directories cannot be reached, and waiting
+            within `timeout` did not help. Poll again later.
+        ConfigError: it will not work until a person changes something.
         """
 
     def seek(self, shard: int, positions: Mapping[str, int]) -> None:
         """Let a gained shard's records flow, from these offsets.
 
-        A partition without a position begins where the configuration says.
+        A partition without a position begins where the configuration says. Positions of
+        other shards are ignored.
         """
 
     def commit(self, positions: Mapping[str, int]) -> None:
