@@ -1,0 +1,205 @@
+"""The retraining policy as a table: one situation a row, and what must be decided of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from retrain.policy import RULES, Probation, Request, Situation, decide
+from schemas.contract import QualityContract
+from schemas.runs import Run, RunState
+from schemas.signals import Interval, Signal
+
+NOW = 1_000_000.0
+HOUR = 3600.0
+CONTRACT = QualityContract(
+    tolerance=0.1, min_new_labels=100, cool_down_seconds=6 * HOUR, cadence_seconds=30 * 24 * HOUR
+)
+
+
+def signal(detector: str = "level", loss: float = 0.3) -> Signal:
+    return Signal(
+        at=NOW - HOUR,
+        detector=detector,
+        metric="disagreement",
+        segment="*",
+        model="b" * 64,
+        severity="page",
+        statistic=5.0,
+        threshold=4.6,
+        n=200,
+        interval=Interval(loss, loss - 0.05, loss + 0.05),
+        sentence=f"disagreement {loss:.1%}, limit 10.0%",
+    )
+
+
+def ended(state: RunState, ago: float) -> Run:
+    return Run(
+        run_id="r1",
+        lane="default",
+        state=state,
+        rule="level",
+        reason="it drifted",
+        actor="proctord",
+        requested_at=NOW - ago - 60,
+        updated_at=NOW - ago,
+    )
+
+
+def probation(previous_loss: float | None) -> Probation:
+    return Probation(previous="a" * 64, labels=120, limit=2000, previous_loss=previous_loss)
+
+
+#: a champion in quiet times, well supplied with labels
+QUIET = Situation(
+    lane="default", champion="b" * 64, cadence_from=NOW - HOUR, labels=900, new_labels=300
+)
+ANNA = Request(actor="anna", reason="new sizes on Monday")
+
+TABLE: list[tuple[str, dict[str, Any], str, str]] = [
+    ("quiet times", {}, "hold", "within_bounds"),
+    ("the level detector pages and labels are there", {"level": signal()}, "retrain", "level"),
+    (
+        "it pages one label too early",
+        {"level": signal(), "new_labels": 99},
+        "hold",
+        "too_few_labels",
+    ),
+    ("it pages with exactly enough", {"level": signal(), "new_labels": 100}, "retrain", "level"),
+    ("disagreement changed below the limit", {"change": signal("change")}, "retrain", "change"),
+    (
+        "a page outranks a change",
+        {"level": signal(), "change": signal("change")},
+        "retrain",
+        "level",
+    ),
+    (
+        "the cadence is due to the second",
+        {"cadence_from": NOW - CONTRACT.cadence_seconds},
+        "retrain",
+        "cadence",
+    ),
+    (
+        "the cadence is due and nothing was labelled",
+        {"cadence_from": NOW - CONTRACT.cadence_seconds, "new_labels": 0},
+        "hold",
+        "too_few_labels",
+    ),
+    (
+        "a run is under way",
+        {"level": signal(), "live_run": ended("training", 0)},
+        "hold",
+        "run_active",
+    ),
+    (
+        "a person cannot start a second run",
+        {"request": ANNA, "live_run": ended("gated", 0)},
+        "hold",
+        "run_active",
+    ),
+    (
+        "a run was rejected an hour ago",
+        {"level": signal(), "last_run": ended("rejected", HOUR)},
+        "hold",
+        "cool_down",
+    ),
+    (
+        "a run failed an hour ago",
+        {"level": signal(), "last_run": ended("failed", HOUR)},
+        "hold",
+        "cool_down",
+    ),
+    (
+        "a person need not wait for the cool-down",
+        {"request": ANNA, "last_run": ended("rejected", HOUR)},
+        "retrain",
+        "operator",
+    ),
+    (
+        "it was rejected long ago, and new labels came",
+        {"level": signal(), "last_run": ended("rejected", 6 * HOUR)},
+        "retrain",
+        "level",
+    ),
+    (
+        "it was rejected long ago, and nothing is new",
+        {"level": signal(), "last_run": ended("rejected", 7 * HOUR), "new_labels": 3},
+        "hold",
+        "too_few_labels",
+    ),
+    ("nobody serves yet", {"champion": "", "level": None}, "hold", "no_champion"),
+    ("a person starts the first run", {"champion": "", "request": ANNA}, "retrain", "operator"),
+    (
+        "a person starts the first run without labels",
+        {"champion": "", "request": ANNA, "labels": 0, "new_labels": 0},
+        "hold",
+        "too_few_labels",
+    ),
+    (
+        "a new champion is worse than the one before",
+        {"level": signal(loss=0.3), "probation": probation(0.12)},
+        "rollback",
+        "probation_breach",
+    ),
+    (
+        "it breaks the limit, but the one before was worse still",
+        {"level": signal(loss=0.3), "probation": probation(0.4)},
+        "retrain",
+        "level",
+    ),
+    (
+        "nothing is known of the one before",
+        {"level": signal(loss=0.3), "probation": probation(None)},
+        "retrain",
+        "level",
+    ),
+    (
+        "going back does not wait for a run or the cool-down",
+        {
+            "level": signal(loss=0.3),
+            "probation": probation(0.12),
+            "live_run": ended("training", 0),
+            "last_run": ended("promoted", HOUR),
+        },
+        "rollback",
+        "probation_breach",
+    ),
+    ("a new champion behaves", {"probation": probation(0.12)}, "hold", "within_bounds"),
+]
+
+
+@pytest.mark.parametrize(
+    ("prose", "change", "action", "rule"), TABLE, ids=[row[0] for row in TABLE]
+)
+def test_the_policy_decides(prose: str, change: dict[str, Any], action: str, rule: str) -> None:
+    decision = decide(msgspec.structs.replace(QUIET, **change), CONTRACT, NOW)
+    assert (decision.action, decision.rule) == (action, rule), prose
+    assert decision.reason
+    assert decision.at == NOW
+
+
+def test_the_table_reaches_every_rule() -> None:
+    reached = {rule for _, _, _, rule in TABLE}
+    # `too_few_labels` and `within_bounds` are outcomes, not askers
+    assert len(reached - {"too_few_labels", "within_bounds"}) == len(RULES)
+
+
+def test_a_reason_says_how_many_labels_are_missing() -> None:
+    situation = msgspec.structs.replace(QUIET, level=signal(), new_labels=37)
+    reason = decide(situation, CONTRACT, NOW).reason
+    assert "63" in reason
+    assert signal().sentence in reason
+
+
+def test_a_cadence_of_nought_never_falls_due() -> None:
+    contract = msgspec.structs.replace(CONTRACT, cadence_seconds=0.0)
+    situation = msgspec.structs.replace(QUIET, cadence_from=0.0)
+    assert decide(situation, contract, NOW).rule == "within_bounds"
+
+
+def test_the_same_situation_is_decided_alike() -> None:
+    situation = msgspec.structs.replace(QUIET, level=signal())
+    first, second = (decide(situation, CONTRACT, NOW) for _ in range(2))
+    assert msgspec.json.encode(first) == msgspec.json.encode(second)
