@@ -47,6 +47,8 @@ shard = sa.Table(
     _column("watermark", sa.Float),
     #: totals since the first start: pairs, late, duplicate, expired, evicted, dead letters, ...
     _column("counters", sa.JSON),
+    #: what else the pipeline needs to go on: its clocks and the segments it admitted
+    _column("memory", sa.LargeBinary),
     _column("updated_at", sa.Float),
 )
 
@@ -218,7 +220,7 @@ estimate = sa.Table(
 
 # --- telling -------------------------------------------------------------------------------
 
-#: `schemas.alerts.Condition` and what became of it
+#: `schemas.alerts.Alert`: a condition and what became of it
 alert = sa.Table(
     "alert",
     metadata,
@@ -339,6 +341,16 @@ lease = sa.Table(
     _column("holder", sa.String(128)),
     _column("token", sa.Integer),
     _column("expires_at", sa.Float),
+)
+
+#: How each part of each process fares: written by the part itself, read by status and alerts.
+health = sa.Table(
+    "health",
+    metadata,
+    _key("component", sa.String(32)),
+    _key("instance", sa.String(128)),
+    _column("updated_at", sa.Float),
+    _column("body", sa.JSON),
 )
 
 #: Who did what, when and why. Rows are only ever added.

@@ -250,6 +250,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("watermark", sa.Float(), nullable=False),
         sa.Column("counters", sa.JSON(), nullable=False),
+        sa.Column("memory", sa.LargeBinary(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("shard", name=op.f("pk_shard")),
     )
