@@ -185,12 +185,13 @@ detector_state = sa.Table(
     _column("updated_at", sa.Float),
 )
 
-#: Named positions of the evaluator: how far windows were read, and the like.
-cursor = sa.Table(
-    "cursor",
+#: Named numbers that the evaluator keeps: how far windows were read, how many labels training
+#: wants, and the like.
+number = sa.Table(
+    "number",
     metadata,
     _key("name", sa.String(64)),
-    _column("position", sa.Float),
+    _column("value", sa.Float),
 )
 
 #: `schemas.signals.Signal`

@@ -1,0 +1,160 @@
+"""Read production's events and checkpoint what they leave behind, with the offsets.
+
+The order of one turn matters. What could not be written last time is written first; then new
+shards are taken over, before any of their records is read; records of a lost shard, and all that
+was derived from them since the last checkpoint, are dropped: the new owner reads them again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from monitor.pipeline import Pipeline, PipelineSettings
+from monitor.sampling import SamplingPlan
+from monitor.sources import Record, Source
+from monitor.store import consuming, evaluation, health
+from monitor.store.consuming import Checkpoint, Refused
+from schemas.errors import DecodeError, FencedError
+from schemas.events import Event, decode
+
+
+class ConsumeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How this consumer works."""
+
+    #: this process, as the journal knows it
+    owner: str
+    pipeline: PipelineSettings
+    plan: SamplingPlan
+    #: a checkpoint is due after so many seconds, or so many records
+    checkpoint_seconds: float = 2.0
+    checkpoint_records: int = 20_000
+
+
+class ConsumeTurn(NamedTuple):
+    """What one turn came to."""
+
+    records: int
+    checkpointed: bool
+
+
+class _Shard:
+    """One owned shard: its pipeline, and what was read since the last checkpoint."""
+
+    def __init__(self, epoch: int, pipeline: Pipeline) -> None:
+        self.epoch = epoch
+        self.pipeline = pipeline
+        self.events: list[Event] = []
+        self.positions: dict[str, int] = {}
+        self.refused: list[Refused] = []
+        #: taken from the pipeline and not written yet: the database did not answer
+        self.unwritten: Checkpoint | None = None
+
+
+class ConsumeLoop:
+    """Feeds each owned shard's pipeline and writes its checkpoints."""
+
+    def __init__(self, engine: sa.Engine, source: Source, settings: ConsumeSettings) -> None:
+        self._engine = engine
+        self._source = source
+        self._settings = settings
+        self._shards: dict[int, _Shard] = {}
+        self._read = 0
+        self._checkpointed_at = 0.0
+
+    def once(self, now: float, timeout: float = 0.5) -> ConsumeTurn:
+        """Read one batch; checkpoint when one is due.
+
+        Raises
+        ------
+        FencedError: another process owns a shard now. What was held of it is dropped; close the
+            loop, build another with a fresh source and go on.
+        """
+        self._write_unwritten()
+        poll = self._source.poll(timeout)
+        for shard in poll.lost:
+            self._shards.pop(shard, None)
+        for shard in sorted(poll.gained):
+            self._take_over(shard, now)
+        self._take(poll.records, now)
+        due = now - self._checkpointed_at >= self._settings.checkpoint_seconds
+        if due or self._read >= self._settings.checkpoint_records:
+            self.checkpoint(now)
+            return ConsumeTurn(len(poll.records), checkpointed=True)
+        return ConsumeTurn(len(poll.records), checkpointed=False)
+
+    def checkpoint(self, now: float) -> None:
+        """Write what every owned shard holds, one transaction a shard."""
+        for shard in self._shards.values():
+            shard.unwritten = Checkpoint(
+                shard.epoch,
+                shard.pipeline.checkpoint(now),
+                dict(shard.positions),
+                tuple(shard.refused),
+            )
+            shard.positions.clear()
+            shard.refused.clear()
+        self._read = 0
+        self._checkpointed_at = now
+        self._write_unwritten()
+        self._report(now)
+
+    def close(self) -> None:
+        """Leave the source; what was not checkpointed is read again by whoever comes next."""
+        self._source.close()
+
+    def _take_over(self, shard: int, now: float) -> None:
+        settings = self._settings
+        with self._engine.begin() as connection:
+            owned = consuming.take_over(
+                connection, shard, settings.owner, settings.pipeline.window_seconds, now
+            )
+            plan = self._plan(connection)
+        pipeline = Pipeline(settings.pipeline, plan, owned.state)
+        self._shards[shard] = _Shard(owned.epoch, pipeline)
+        self._source.seek(shard, owned.positions)
+
+    def _plan(self, connection: sa.Connection) -> SamplingPlan:
+        wanted = evaluation.number(connection, "requested_rate", 0.0)
+        return msgspec.structs.replace(self._settings.plan, requested_rate=wanted)
+
+    def _take(self, records: list[Record], now: float) -> None:
+        shards = self._shards
+        for record in records:
+            shard = shards[record.shard]
+            shard.positions[record.partition] = record.next_offset
+            try:
+                shard.events.append(decode(record.stream, record.value, record.headers))
+            except DecodeError as error:
+                shard.refused.append(Refused(record, error))
+                shard.pipeline.count("dead_letters")
+        for shard in shards.values():
+            if shard.events:
+                shard.pipeline.feed(shard.events, now)
+                shard.events.clear()
+        self._read += len(records)
+
+    def _write_unwritten(self) -> None:
+        for number, shard in list(self._shards.items()):
+            if shard.unwritten is None:
+                continue
+            try:
+                with self._engine.begin() as connection:
+                    consuming.write_checkpoint(connection, self._settings.owner, shard.unwritten)
+                    plan = self._plan(connection)
+            except FencedError:
+                del self._shards[number]
+                raise
+            # only now: had the commit failed, the same checkpoint is written at the next turn
+            self._source.commit(shard.unwritten.positions)
+            shard.unwritten = None
+            shard.pipeline.plan = plan
+
+    def _report(self, now: float) -> None:
+        if not self._shards:
+            return
+        body = {"shards": sorted(self._shards), "behind": sum(self._source.lag().values())}
+        with self._engine.begin() as connection:
+            health.report(connection, "consume", self._settings.owner, body, now)

@@ -1,0 +1,168 @@
+"""Ask the teacher about sampled tickets, within the budget, and write down what it said."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from monitor.comparators import Comparator
+from monitor.store import health, labelling
+from monitor.teachers import Question, Teacher, TeacherAnswer
+from schemas.errors import TeacherUnavailableError
+from schemas.samples import Label, Sample
+
+
+class LabelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How this labeller works."""
+
+    #: this process, as the journal knows it
+    owner: str
+    #: labels to choose from; empty: answers are free text
+    taxonomy: tuple[str, ...]
+    #: questions under way at once, and claimed in one turn
+    concurrency: int
+    batch: int
+    daily_usd: float
+    #: name of the comparator, for the record
+    comparator: str
+    #: seconds after which an unanswered claim may be taken by another labeller
+    lease_seconds: float = 300.0
+    #: age in seconds at which an unanswered sample is given up
+    deadline_seconds: float = 86400.0
+
+
+class LabelTurn(NamedTuple):
+    """What one turn came to."""
+
+    labelled: int
+    unanswered: int
+    budget_spent: bool
+
+
+class _Outcome(NamedTuple):
+    claimed: labelling.Claim
+    answer: TeacherAnswer | None
+    error: TeacherUnavailableError | None
+
+
+class LabelLoop:
+    """Claims samples, asks the teacher about several at once, settles each answer by itself."""
+
+    def __init__(
+        self, engine: sa.Engine, teacher: Teacher, comparator: Comparator, settings: LabelSettings
+    ) -> None:
+        self._engine = engine
+        self._teacher = teacher
+        self._compare = comparator
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="teacher")
+        #: (time, outcome) of the last calls: what the teacher's health is judged by
+        self._calls: deque[tuple[float, str]] = deque(maxlen=10_000)
+        self._last_error = ""
+
+    def once(self, now: float) -> LabelTurn:
+        """Ask about the oldest waiting samples, as far as the budget reaches."""
+        got = self._claim(now)
+        jobs = [self._pool.submit(self._ask, claimed) for claimed in got.claims]
+        labelled = sum(self._settle(job.result(), now) for job in as_completed(jobs))
+        if jobs or got.budget_spent:
+            self._report(now)
+        return LabelTurn(labelled, len(jobs) - labelled, got.budget_spent)
+
+    def close(self) -> None:
+        """Wait for the questions under way and let the threads go."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._teacher.close()
+
+    def _claim(self, now: float) -> labelling.Claims:
+        settings = self._settings
+        with self._engine.begin() as connection:
+            return labelling.claim(
+                connection,
+                owner=settings.owner,
+                now=now,
+                limit=settings.batch,
+                lease=settings.lease_seconds,
+                daily_usd=settings.daily_usd,
+                most_it_can_cost=lambda s: self._teacher.most_it_can_cost(self._question(s)),
+            )
+
+    def _question(self, sample: Sample) -> Question:
+        return Question(
+            ticket_id=sample.ticket_id, text=sample.text, taxonomy=self._settings.taxonomy
+        )
+
+    def _ask(self, claimed: labelling.Claim) -> _Outcome:
+        try:
+            return _Outcome(claimed, self._teacher.ask(self._question(claimed.sample)), None)
+        except TeacherUnavailableError as error:
+            return _Outcome(claimed, None, error)
+
+    def _settle(self, outcome: _Outcome, now: float) -> int:
+        if outcome.answer is not None:
+            self._calls.append((now, "abstained" if outcome.answer.output is None else "answered"))
+            return self._write(outcome.claimed, outcome.answer, now)
+        assert outcome.error is not None
+        self._calls.append((now, "failed"))
+        self._last_error = outcome.error.what[:300]
+        self._give_back(outcome.claimed, outcome.error, now)
+        return 0
+
+    def _write(self, claimed: labelling.Claim, answer: TeacherAnswer, now: float) -> int:
+        label = self._label(claimed.sample, answer, now)
+        with self._engine.begin() as connection:
+            return int(
+                labelling.write_label(
+                    connection, owner=self._settings.owner, claimed=claimed, label=label
+                )
+            )
+
+    def _label(self, sample: Sample, answer: TeacherAnswer, now: float) -> Label:
+        loss = None if answer.output is None else self._compare(sample.output, answer.output)
+        return Label(
+            ticket_id=sample.ticket_id,
+            at=now,
+            teacher=self._teacher.name,
+            prompt_hash=self._teacher.prompt_hash,
+            output=answer.output,
+            abstained=answer.abstained,
+            probabilities=answer.probabilities,
+            disagreement=loss,
+            comparator=self._settings.comparator,
+            latency_ms=answer.latency_ms,
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            cost_usd=answer.cost_usd,
+        )
+
+    def _give_back(
+        self, claimed: labelling.Claim, error: TeacherUnavailableError, now: float
+    ) -> None:
+        # an outage is not the ticket's fault: it waits, and is lost by age alone
+        wait = min(3600.0, 5.0 * 2 ** min(claimed.attempts, 10))
+        with self._engine.begin() as connection:
+            labelling.release(
+                connection,
+                owner=self._settings.owner,
+                claimed=claimed,
+                not_before=now + max(wait, error.retry_after or 0.0),
+                billed_usd=claimed.reserved_usd if error.maybe_billed else 0.0,
+                lost=now - claimed.sample.at > self._settings.deadline_seconds,
+            )
+
+    def _report(self, now: float) -> None:
+        recent = [outcome for at, outcome in self._calls if at > now - 3600.0]
+        body = {
+            "teacher": self._teacher.name,
+            "calls": len(recent),
+            "failures": recent.count("failed"),
+            "abstentions": recent.count("abstained"),
+            "last_error": self._last_error,
+            "open_since": getattr(self._teacher, "open_since", None),
+        }
+        with self._engine.begin() as connection:
+            health.report(connection, "teacher", self._settings.owner, body, now)

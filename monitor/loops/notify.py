@@ -1,0 +1,49 @@
+"""Empty the outbox: hand each notification to its channel, and try again later if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from monitor.alerts.channels import Channel
+from monitor.alerts.retry import next_attempt
+from monitor.store import notifying
+from schemas.errors import DeliveryError
+
+
+class NotifyLoop:
+    """Sends what is due. A channel that fails holds up no other."""
+
+    def __init__(self, engine: sa.Engine, channels: Mapping[str, Channel]) -> None:
+        self._engine = engine
+        self._channels = channels
+
+    def once(self, now: float) -> int:
+        """Send what is due; return how many arrived."""
+        with self._engine.begin() as connection:
+            waiting = notifying.due(connection, now, limit=100)
+        return sum(self._deliver(one, now) for one in waiting)
+
+    def _deliver(self, one: notifying.Due, now: float) -> int:
+        try:
+            self._send(one)
+        except DeliveryError as error:
+            again = next_attempt(one.attempts + 1, now, error)
+            with self._engine.begin() as connection:
+                notifying.mark_failed(
+                    connection, one.row_id, next_attempt_at=again, error=error.what
+                )
+            return 0
+        # a crash before this line sends it once more, under the same idempotency key
+        with self._engine.begin() as connection:
+            notifying.mark_sent(connection, one.row_id, now)
+        return 1
+
+    def _send(self, one: notifying.Due) -> None:
+        channel = self._channels.get(one.notification.channel)
+        if channel is None:
+            raise DeliveryError(
+                f"no channel `{one.notification.channel}` is configured any more", retryable=False
+            )
+        channel.send(one.notification)

@@ -1,0 +1,220 @@
+"""What the evaluator reads and writes: labels to judge, windows, detectors, signals, estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from monitor.estimation.quality import QualityEstimate
+from schemas import tables
+from schemas.journal import insert
+from schemas.samples import Label, Sample
+from schemas.signals import Signal
+from schemas.windows import WindowSummary
+
+_encode = msgspec.json.Encoder().encode
+_decode_label = msgspec.json.Decoder(Label).decode
+_decode_sample = msgspec.json.Decoder(Sample).decode
+_decode_window = msgspec.json.Decoder(WindowSummary).decode
+_decode_signal = msgspec.json.Decoder(Signal).decode
+_decode_estimate = msgspec.json.Decoder(QualityEstimate).decode
+
+
+class Judgeable(NamedTuple):
+    """A label that no detector has seen, with the sample it belongs to."""
+
+    label: Label
+    sample: Sample
+
+
+def unjudged(connection: sa.Connection, limit: int) -> list[Judgeable]:
+    """Return labels that were not judged yet, by event time."""
+    label, sample = tables.label, tables.sample
+    rows = connection.execute(
+        sa.select(label.c.body, sample.c.body)
+        .join(sample, sample.c.ticket_id == label.c.ticket_id)
+        .where(label.c.judged.is_(False))
+        .order_by(label.c.at, label.c.ticket_id)
+        .limit(limit)
+    )
+    return [Judgeable(_decode_label(one), _decode_sample(two)) for one, two in rows]
+
+
+def mark_judged(connection: sa.Connection, ticket_ids: Sequence[str]) -> None:
+    """Say that these labels were judged: in the transaction that holds the findings."""
+    table = tables.label
+    for start in range(0, len(ticket_ids), 500):
+        part = ticket_ids[start : start + 500]
+        connection.execute(
+            sa.update(table).where(table.c.ticket_id.in_(part)).values(judged=True)
+        )
+
+
+def number(connection: sa.Connection, name: str, default: float) -> float:
+    """Return a named number that the evaluator keeps; `default` where none was written yet."""
+    table = tables.number
+    found = connection.scalar(sa.select(table.c.value).where(table.c.name == name))
+    return default if found is None else float(found)
+
+
+def set_number(connection: sa.Connection, name: str, value: float) -> None:
+    """Replace a named number."""
+    statement = insert(connection, tables.number).values(name=name, value=value)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
+    )
+
+
+def watermark(connection: sa.Connection, idle_since: float) -> float | None:
+    """Return the event time up to which every active shard is done; None before the first event.
+
+    A shard that wrote nothing since `idle_since` holds nobody up, unless all are idle.
+    """
+    table = tables.shard
+    active = connection.scalar(
+        sa.select(sa.func.min(table.c.watermark)).where(table.c.updated_at >= idle_since)
+    )
+    if active is None:
+        active = connection.scalar(sa.select(sa.func.max(table.c.watermark)))
+    return None if active is None else float(active)
+
+
+def windows(
+    connection: sa.Connection, *, after: float, until: float, segment: str | None = None
+) -> list[WindowSummary]:
+    """Return the summaries that start in `(after, until]`, merged over shards, oldest first."""
+    table = tables.window
+    where = [table.c.start <= until]
+    if after > float("-inf"):
+        where.append(table.c.start > after)
+    if segment is not None:
+        where.append(table.c.segment == segment)
+    rows = connection.execute(
+        sa.select(table.c.body)
+        .where(*where)
+        .order_by(table.c.start, table.c.segment, table.c.shard)
+    )
+    merged: dict[tuple[str, float], WindowSummary] = {}
+    for (body,) in rows:
+        summary = _decode_window(body)
+        known = merged.get(summary.key)
+        merged[summary.key] = summary if known is None else known.merge(summary)
+    return list(merged.values())
+
+
+class DetectorKey(NamedTuple):
+    """Which stream of numbers a detector watches."""
+
+    detector: str
+    metric: str
+    segment: str
+    model: str
+
+
+def detector_states(connection: sa.Connection, models: Iterable[str]) -> dict[DetectorKey, bytes]:
+    """Return the stored states of these students' detectors."""
+    table = tables.detector_state
+    rows = connection.execute(
+        sa.select(table.c.detector, table.c.metric, table.c.segment, table.c.model, table.c.body)
+        .where(table.c.model.in_(list(models)))
+    )
+    return {DetectorKey(*row[:4]): row[4] for row in rows}
+
+
+def write_detector_states(
+    connection: sa.Connection, states: dict[DetectorKey, bytes], now: float
+) -> None:
+    """Replace the states of these detectors."""
+    for key, body in states.items():
+        statement = insert(connection, tables.detector_state).values(
+            **key._asdict(), body=body, updated_at=now
+        )
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(DetectorKey._fields),
+                set_={"body": body, "updated_at": now},
+            )
+        )
+
+
+def add_signal(connection: sa.Connection, signal: Signal) -> None:
+    """Journal a detector's finding."""
+    connection.execute(
+        sa.insert(tables.signal).values(
+            at=signal.at,
+            detector=signal.detector,
+            metric=signal.metric,
+            segment=signal.segment,
+            model=signal.model,
+            severity=signal.severity,
+            body=_encode(signal),
+        )
+    )
+
+
+def signals(
+    connection: sa.Connection, *, model: str | None = None, limit: int = 100
+) -> list[Signal]:
+    """Return the newest signals, oldest of them first; of one student's generation if named."""
+    table = tables.signal
+    query = sa.select(table.c.body).order_by(table.c.id.desc()).limit(limit)
+    if model is not None:
+        query = query.where(table.c.model == model)
+    return [_decode_signal(body) for (body,) in connection.execute(query)][::-1]
+
+
+def add_estimate(connection: sa.Connection, estimate: QualityEstimate) -> None:
+    """Journal one point of the quality curve."""
+    connection.execute(
+        sa.insert(tables.estimate).values(
+            at=estimate.at,
+            segment=estimate.segment,
+            model=estimate.model,
+            body=_encode(estimate),
+        )
+    )
+
+
+def estimates(
+    connection: sa.Connection, *, model: str | None = None, limit: int = 1
+) -> list[QualityEstimate]:
+    """Return the newest points of the quality curve, oldest of them first."""
+    table = tables.estimate
+    query = sa.select(table.c.body).order_by(table.c.id.desc()).limit(limit)
+    if model is not None:
+        query = query.where(table.c.model == model)
+    return [_decode_estimate(body) for (body,) in connection.execute(query)][::-1]
+
+
+def recent_losses(connection: sa.Connection, model: str, limit: int) -> list[float]:
+    """Return the newest judged disagreements of uniformly drawn samples, oldest first."""
+    table = tables.label
+    rows = connection.execute(
+        sa.select(table.c.disagreement)
+        .where(
+            table.c.model == model,
+            table.c.reason == "random",
+            table.c.judged.is_(True),
+            table.c.disagreement.is_not(None),
+        )
+        .order_by(table.c.at.desc(), table.c.ticket_id.desc())
+        .limit(limit)
+    )
+    return [float(d) for (d,) in rows][::-1]
+
+
+def loss_sums(connection: sa.Connection, model: str) -> tuple[int, float]:
+    """Return the number and the sum of the judged disagreements of one student's generation."""
+    table = tables.label
+    n, total = connection.execute(
+        sa.select(sa.func.count(), sa.func.sum(table.c.disagreement)).where(
+            table.c.model == model,
+            table.c.reason == "random",
+            table.c.judged.is_(True),
+            table.c.disagreement.is_not(None),
+        )
+    ).one()
+    return int(n), float(total or 0.0)
