@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final, Protocol
 
+from monitor.alerts.channels.stdout import StdoutChannel
+from monitor.alerts.channels.webhook import WebhookChannel
 from schemas.alerts import Notification
 
 
 class Channel(Protocol):
     """A way to reach people."""
 
+    #: which sort it is: the key of `CHANNELS`, and `kind` in the configuration
+    kind: ClassVar[str]
     #: what the operator called it; the outbox and the alerts know it by this name
     name: str
 
@@ -25,3 +31,8 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+CHANNELS: Final[Mapping[str, type[Channel]]] = MappingProxyType(
+    {channel.kind: channel for channel in (StdoutChannel, WebhookChannel)}
+)

@@ -1,0 +1,84 @@
+"""Numbers and times as people read them, and texts made safe to print."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+
+from schemas.signals import Interval
+
+_STEPS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+
+
+def percent(ratio: float) -> str:
+    """Return a ratio in per cent.
+
+    >>> percent(0.1825)
+    '18.2 %'
+    """
+    return f"{100 * ratio:.1f} %"
+
+
+def bounds(interval: Interval) -> str:
+    """Return an estimate with what it lies between.
+
+    >>> bounds(Interval(0.182, 0.141, 0.23))
+    '18.2 % (95 % interval 14.1 to 23.0 %)'
+    """
+    lower, upper = 100 * interval.lower, 100 * interval.upper
+    return f"{percent(interval.estimate)} (95 % interval {lower:.1f} to {upper:.1f} %)"
+
+
+def money(dollars: float) -> str:
+    """Return US dollars, to the cent.
+
+    >>> money(4.1)
+    '$4.10'
+    """
+    return f"${dollars:,.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in its largest unit that fits, rounded down.
+
+    >>> [duration(s) for s in (-3, 59, 150, 7300, 200_000)]
+    ['0 s', '59 s', '2 min', '2 h', '2 d']
+    """
+    for length, unit in _STEPS:
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def utc(seconds: float) -> str:
+    """Return a moment to the second.
+
+    >>> utc(0.0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def rfc3339(seconds: float) -> str:
+    """Return a moment to the millisecond, for machines.
+
+    >>> rfc3339(0.5)
+    '1970-01-01T00:00:00.500Z'
+    """
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain(text: str, limit: int = 600) -> str:
+    r"""Return one line without control or invisible characters, cut at `limit` characters.
+
+    Segment names and failures come from outside: an escape sequence in one of them would
+    otherwise reach the terminal of the person on call, and a line break would forge a line.
+
+    >>> plain("mail\x1b[2J\nbilling")
+    'mail[2J billing'
+    """
+    words = " ".join(text.split())
+    # Cf holds the bidirectional overrides and zero-width characters, Cs lone surrogates
+    kept = "".join(c for c in words if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
+    return kept if len(kept) <= limit else kept[: limit - 1] + "…"

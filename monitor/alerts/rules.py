@@ -1,0 +1,133 @@
+"""The alerts, one line each: which rule sees it, how long it must last, who mutes it.
+
+To add one: a function in `about_students` or `about_service`, a line in `RULES`, a heading in
+`deploy/RUNBOOK.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from monitor.alerts import about_service as service
+from monitor.alerts import about_students as students
+from monitor.alerts.situation import Situation
+from schemas.alerts import Condition
+
+
+class Rule(NamedTuple):
+    """One kind of alert."""
+
+    name: str
+    find: Callable[[Situation], Iterable[Condition]]
+    #: what to paste next
+    commands: tuple[str, ...]
+    #: seconds that it must have been seen before people are told
+    hold: float = 0.0
+    #: seconds that it must be gone before it is resolved
+    keep: float = 0.0
+    #: the alert that mutes this one while it fires, and labels that must be equal for that
+    muted_by: str = ""
+    equal: tuple[str, ...] = ()
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        "QualityOutOfBounds",
+        students.quality_out_of_bounds,
+        ("proctord status", "proctord retrain --dry-run", "proctord alerts"),
+    ),
+    Rule(
+        "QualityWarning",
+        students.quality_warning,
+        ("proctord status", "proctord alerts"),
+        muted_by="QualityOutOfBounds",
+        equal=("lane", "segment"),
+    ),
+    Rule(
+        "RetrainingFailed",
+        students.retraining_failed,
+        ("proctord status", "proctord retrain --dry-run"),
+    ),
+    Rule(
+        "ChallengerRejected",
+        students.challenger_rejected,
+        ("proctord models", "proctord retrain --dry-run"),
+    ),
+    Rule(
+        "RetrainingOverdue",
+        students.retraining_overdue,
+        ("proctord retrain --dry-run", "proctord status"),
+    ),
+    Rule(
+        "TeacherUnavailable",
+        service.teacher_unavailable,
+        ("proctord doctor", "proctord status"),
+        hold=120.0,
+        keep=120.0,
+    ),
+    Rule(
+        "TeacherAbstains",
+        service.teacher_abstains,
+        ("proctord status",),
+        hold=600.0,
+        keep=300.0,
+        muted_by="TeacherUnavailable",
+    ),
+    Rule(
+        "TeacherBudgetLow",
+        service.teacher_budget_low,
+        ("proctord status",),
+        muted_by="TeacherBudgetSpent",
+    ),
+    Rule("TeacherBudgetSpent", service.teacher_budget_spent, ("proctord status",)),
+    Rule(
+        "DeadLettersHigh",
+        service.dead_letters_high,
+        ("proctord dlq list", "proctord status"),
+        hold=60.0,
+        keep=120.0,
+    ),
+    Rule(
+        "AnswersMissing",
+        service.answers_missing,
+        ("proctord status",),
+        hold=120.0,
+        keep=120.0,
+        muted_by="EventsStale",
+    ),
+    Rule(
+        "EventsStale",
+        service.events_stale,
+        ("proctord status", "proctord doctor"),
+        keep=120.0,
+    ),
+    Rule(
+        "NotificationsFailing",
+        service.notifications_failing,
+        ("proctord alerts", "proctord doctor"),
+    ),
+    Rule(
+        "StudentPromoted",
+        students.student_promoted,
+        ("proctord models", 'proctord rollback --reason "..."'),
+    ),
+    Rule(
+        "StudentRolledBack",
+        students.student_rolled_back,
+        ("proctord models", "proctord status"),
+    ),
+)
+
+BY_NAME: Final[Mapping[str, Rule]] = MappingProxyType({rule.name: rule for rule in RULES})
+
+
+def conditions(situation: Situation) -> list[Condition]:
+    """Return everything that holds now, in the order of `RULES`.
+
+    >>> quiet = Situation(now=0.0, lane="intents", champion="", champion_since=0.0)
+    >>> conditions(quiet)
+    []
+    """
+    return [condition for rule in RULES for condition in rule.find(situation)]
