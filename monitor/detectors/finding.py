@@ -1,0 +1,63 @@
+"""What every detector has in common: the finding it makes and the shape it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, Self
+
+import msgspec
+
+from schemas.signals import Interval, Severity
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A detector found something; the evaluator adds where and when and journals a Signal."""
+
+    severity: Severity
+    #: the detector's statistic and what it had to reach
+    statistic: float
+    threshold: float
+    #: values seen in this generation when it was found: not when the batch ended
+    n: int
+    #: the quantity itself, where the detector estimates it
+    interval: Interval | None
+    #: the same in a sentence for people
+    sentence: str
+
+
+class Detector(Protocol):
+    """Watches one stream of numbers during one generation.
+
+    A generation begins with a new student, teacher or tolerance, and with it a fresh detector.
+    A value that is not usable (not finite; for `level` also outside [0, 1]) never reaches the
+    mathematics: it is skipped and counted.
+    """
+
+    kind: ClassVar[str]
+    #: the type of its settings; its defaults are the measured ones
+    Settings: ClassVar[type[msgspec.Struct]]
+
+    def __init__(self, settings: Any) -> None:
+        """Begin a generation."""
+
+    @classmethod
+    def restore(cls, settings: Any, state: bytes) -> Self:
+        """Go on from a state; from the beginning when it was made under other settings."""
+
+    @property
+    def n(self) -> int:
+        """Usable values seen in this generation."""
+
+    @property
+    def skipped(self) -> int:
+        """Values that were not usable."""
+
+    @property
+    def latched(self) -> bool:
+        """Whether it has paged: it says no more in this generation."""
+
+    def update(self, values: Sequence[float]) -> Finding | None:
+        """Take values in order; return the gravest thing found among them."""
+
+    def state(self) -> bytes:
+        """JSON from which `restore` goes on with bit-equal findings."""

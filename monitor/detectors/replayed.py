@@ -1,0 +1,185 @@
+"""A river detector that a restart cannot change.
+
+river's detectors can be pickled, but a pickle in the journal would be code that runs when it is
+read, and would not survive another version of river. So the journal holds the values that a
+detector still depends on, and the detector is built again by feeding them to a fresh one. To
+keep them few, the live one is itself built again from the last `memory` values whenever it holds
+twice as many: at a moment that only the values decide, so that a detector that was restarted and
+one that never was are the same by construction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+#: standard deviations at which a value is cut off on either side of the mean: one wild value
+#: must not be able to raise an alarm alone
+CUT = 4.0
+
+
+class Units(msgspec.Struct, frozen=True, array_like=True):
+    """The range that is mapped to [0, 1]: river's ADWIN assumes that its values lie there."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def learned(cls, values: Sequence[float]) -> Units | None:
+        """Return the range of CUT deviations about the mean; None while all values are one."""
+        centre, reach = float(np.mean(values)), CUT * float(np.std(values))
+        units = cls(centre - reach, centre + reach)
+        return units if math.isfinite(units.high - units.low) and units.low < units.high else None
+
+    def apply(self, value: float) -> float:
+        """Map a value to [0, 1]; one standard deviation is 1 / (2 CUT) there."""
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+
+
+#: for values that lie in [0, 1] by their nature
+SHARE = Units(0.0, 1.0)
+
+
+class ReplayedState(msgspec.Struct, array_like=True):
+    """What the journal holds of a river detector."""
+
+    #: version of river that watched, for whoever compares two histories
+    river: str
+    settings: dict[str, float]
+    n: int = 0
+    skipped: int = 0
+    #: the values it depends on, as they came, and their units; None: they are yet to be learned
+    values: list[float] = []
+    units: Units | None = None
+
+
+class Shift(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a stream most likely moved: its means before and after, and ADWIN's bound."""
+
+    before: float
+    after: float
+    n_before: int
+    n_after: int
+    #: difference of the means in units of [0, 1], and what ADWIN asks of it
+    difference: float
+    bound: float
+
+    @property
+    def sentence(self) -> str:
+        """The shift for people."""
+        return (
+            f"the mean moved from {self.before:.4g} ({self.n_before:,} values) to "
+            f"{self.after:.4g} (last {self.n_after:,} values)"
+        )
+
+
+class Replayed:
+    """A live river detector and the values it depends on: fewer than twice `memory`.
+
+    Parameters
+    ----------
+    build: makes a fresh river detector for values in [0, 1].
+    settings: what it was built with; a state made under others is not gone on from.
+    memory: values that it remembers at least, once it has seen so many.
+    warm_up: values from which the units are learned; 0: they are shares already.
+    """
+
+    def __init__(
+        self, build: Callable[[], Any], settings: dict[str, float], memory: int, warm_up: int
+    ) -> None:
+        import river
+
+        self._build = build
+        self._memory = memory
+        self._warm_up = warm_up
+        units = None if warm_up else SHARE
+        self.state = ReplayedState(river.__version__, settings, units=units)
+        self.live = build()
+
+    def restore(self, body: bytes) -> None:
+        """Go on from a state, if it was made under the same settings."""
+        state = msgspec.json.decode(body, type=ReplayedState)
+        if state.settings == self.state.settings:
+            state.river = self.state.river
+            self.state = state
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        self.live = self._build()
+        if self.state.units:
+            for value in self.state.values:
+                self.live.update(self.state.units.apply(value))
+
+    def update(self, value: float) -> bool:
+        """Take a value; say whether the detector found a change.
+
+        What a rebuilding finds is not told: those values were looked at when they came.
+        """
+        state = self.state
+        if not math.isfinite(value):
+            state.skipped += 1
+            return False
+        state.n += 1
+        state.values.append(value)
+        if state.units is None:
+            self._learn()
+            return False
+        self.live.update(state.units.apply(value))
+        if not self.live.drift_detected and len(state.values) >= 2 * self._memory:
+            state.values = state.values[-self._memory :]
+            self._rebuild()
+            return False
+        return bool(self.live.drift_detected)
+
+    def _learn(self) -> None:
+        if len(self.state.values) >= self._warm_up:
+            self.state.values = self.state.values[-self._warm_up :]
+            self.state.units = Units.learned(self.state.values)
+            self._rebuild()
+
+    def begin_again(self) -> None:
+        """Forget everything, the units too, as river's detectors do after a change."""
+        self.state.values = []
+        self.state.units = None if self._warm_up else SHARE
+        self._rebuild()
+
+    def shift(self, delta: float) -> Shift:
+        """Return the split of the remembered values that ADWIN's bound is exceeded most at.
+
+        The bound is that of Bifet & Gavalda (2007), theorem 3.2 with the variance.
+        """
+        assert self.state.units is not None
+        shares = np.array([self.state.units.apply(value) for value in self.state.values])
+        n = len(shares)
+        before = np.arange(1, n)
+        means = np.cumsum(shares)[:-1] / before
+        rest = (shares.sum() - means * before) / (n - before)
+        inverse = 1 / before + 1 / (n - before)
+        log_term = math.log(2 * math.log(n) / delta)
+        bound = np.sqrt(2 * inverse * shares.var() * log_term) + 2 / 3 * inverse * log_term
+        best = int(np.argmax(np.abs(rest - means) / bound))
+        return self._shift_at(best + 1, float(rest[best] - means[best]), float(bound[best]))
+
+    def _shift_at(self, split: int, difference: float, bound: float) -> Shift:
+        values = self.state.values
+        return Shift(
+            before=float(np.mean(values[:split])),
+            after=float(np.mean(values[split:])),
+            n_before=split,
+            n_after=len(values) - split,
+            difference=abs(difference),
+            bound=bound,
+        )
+
+    def encode(self) -> bytes:
+        """Return the state as JSON."""
+        return msgspec.json.encode(self.state)
+
+
+def settings_of(settings: msgspec.Struct) -> dict[str, float]:
+    """Return a detector's settings as its state holds them."""
+    return {name: float(value) for name, value in msgspec.structs.asdict(settings).items()}
