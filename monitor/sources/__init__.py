@@ -30,7 +30,10 @@ class Record(NamedTuple):
 
 
 class Poll(NamedTuple):
-    """What one turn brought: records, and shards that came or went."""
+    """What one turn brought: records, and shards that came or went.
+
+    A shard that is in both `lost` and `gained` went and came back: drop it, then load it anew.
+    """
 
     records: list[Record]
     #: shards that are this process's from now on; none of their records come before `seek`
