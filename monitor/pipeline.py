@@ -10,11 +10,41 @@ from collections.abc import Iterable
 
 import msgspec
 
-from monitor.pairing import Waiting
-from monitor.sampling import SamplingPlan
-from schemas.events import Event
-from schemas.samples import Gold, Sample
+from monitor.pairing import Pairing, Waiting, WaitingAnswer, WaitingTicket, join
+from monitor.redaction import redact
+from monitor.sampling import SamplingPlan, choose
+from monitor.seen import Seen, identity
+from monitor.segments import Segments
+from monitor.windows import Classes, Watermark, Windows, slice_start
+from schemas.events import Answer, Event, Feedback, Ticket
+from schemas.samples import Gold, Pair, Sample
 from schemas.windows import WindowSummary
+
+#: What the pipeline counts, in totals since the shard's first start.
+COUNTERS = (
+    #: events read, of each stream
+    "tickets",
+    "answers",
+    "feedback",
+    #: tickets that met their answer, and those of them whose window had closed
+    "pairs",
+    "late",
+    #: tickets and answers that were there already; the first wins
+    "duplicates",
+    #: tickets, and answers, whose other half did not come within the grace
+    "unanswered",
+    "orphans",
+    #: halves that had to go because too many waited
+    "evicted",
+    #: events whose time was clamped
+    "clock_skew",
+    #: texts that were cut to `max_text_chars`
+    "cut",
+    #: tickets with a segment beyond the cap
+    "other_segments",
+    #: pairs chosen for the teacher
+    "samples",
+)
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +72,8 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_future_seconds: float = 300.0
     #: characters kept of one text
     max_text_chars: int = 20_000
+    #: a segment without traffic for this long gives its place back, seconds of event time
+    segment_idle_seconds: float = 7 * 86_400.0
 
 
 class ShardState(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +106,21 @@ class ShardRecords(msgspec.Struct, frozen=True, kw_only=True):
     samples: tuple[Sample, ...]
     gold: tuple[Gold, ...]
     pending_added: tuple[Waiting, ...]
-    #: ticket ids of rows that the journal holds and that are finished
+    #: ticket ids of rows that the journal holds and that are finished: delete before adding,
+    #: an id can be in both
     pending_removed: tuple[str, ...]
     #: blocks to insert or replace
     seen: tuple[tuple[int, bytes], ...]
     #: sequences of blocks to delete
     seen_dropped: tuple[int, ...]
+
+
+class _Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """The rest of a shard's state: `ShardState.memory`."""
+
+    newest_ticket: float = 0.0
+    newest_answer: float = 0.0
+    segments: dict[str, float] = {}
 
 
 class Pipeline:
@@ -88,17 +129,223 @@ class Pipeline:
     Attributes
     ----------
     plan: how much to sample; a new plan holds from the next event on.
+
+    >>> from datetime import datetime
+    >>> plan = SamplingPlan(salt="s", random_rate=1.0)
+    >>> pipeline = Pipeline(PipelineSettings(), plan, ShardState(shard=0))
+    >>> at = datetime.fromisoformat("2026-11-02T09:00:00Z")
+    >>> ticket = Ticket(ticket_id="t-1", at=at, text="my mail is jo@example.org")
+    >>> answer = Answer(ticket_id="t-1", at=at, output="account", model="m1")
+    >>> pipeline.feed([answer, ticket], now=at.timestamp())
+    >>> records = pipeline.checkpoint(now=at.timestamp())
+    >>> records.samples[0].text, records.windows[0].classes
+    ('my mail is <EMAIL_1>', {'account': 1})
     """
 
     def __init__(self, settings: PipelineSettings, plan: SamplingPlan, state: ShardState) -> None:
         self.plan = plan
+        self._settings = settings
+        self._shard = state.shard
+        self._counters = dict.fromkeys(COUNTERS, 0) | state.counters
+        memory = msgspec.json.decode(state.memory, type=_Memory) if state.memory else _Memory()
+        self._watermark = Watermark(
+            settings.lateness_seconds,
+            settings.max_skew_seconds,
+            value=state.watermark,
+            ticket=memory.newest_ticket,
+            answer=memory.newest_answer,
+        )
+        self._segments = Segments(settings.segment_by, settings.max_segments, memory.segments)
+        self._classes = Classes()
+        self._pairing = Pairing(settings.pending_cap, state.pending)
+        self._windows = Windows(settings.window_seconds, state.watermark, state.windows)
+        self._seen = Seen(settings.seen_cap, state.seen)
+        self._samples: list[Sample] = []
+        self._gold: list[Gold] = []
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter, for what the loop counts beside the pipeline (`dead_letters`)."""
+        self._counters[name] = self._counters.get(name, 0) + by
 
     def feed(self, events: Iterable[Event], now: float) -> None:
-        """Take events in the order in which they were read; `now` only bounds their times."""
+        """Take events in the order in which they were read.
+
+        `now` only bounds the events' times: an event from the future is clamped and does not
+        move the watermark, so one wrong clock cannot close everybody's windows.
+        """
+        for event in events:
+            if isinstance(event, Ticket):
+                self._take_ticket(event, now)
+            elif isinstance(event, Answer):
+                self._take_answer(event, now)
+            else:
+                self._take_feedback(event, now)
 
     def checkpoint(self, now: float) -> ShardRecords:
         """Return what changed since the last checkpoint, and count it as written."""
-        raise NotImplementedError
+        self._counters["other_segments"] += self._segments.take_others()
+        pending = self._pairing.take()
+        blocks, dropped = self._seen.take()
+        records = ShardRecords(
+            shard=self._shard,
+            at=now,
+            watermark=self._watermark.value,
+            counters=dict(self._counters),
+            memory=msgspec.json.encode(
+                _Memory(
+                    newest_ticket=self._watermark.ticket,
+                    newest_answer=self._watermark.answer,
+                    segments=self._segments.known,
+                )
+            ),
+            windows=self._windows.take(),
+            samples=tuple(self._samples),
+            gold=tuple(self._gold),
+            pending_added=pending.added,
+            pending_removed=pending.removed,
+            seen=blocks,
+            seen_dropped=dropped,
+        )
+        self._samples.clear()
+        self._gold.clear()
+        return records
+
+    # --- events ----------------------------------------------------------------------------
+
+    def _take_ticket(self, event: Ticket, now: float) -> None:
+        self._counters["tickets"] += 1
+        ticket_id, at = event.ticket_id, event.at.timestamp()
+        waiting = self._pairing.get(ticket_id)
+        if isinstance(waiting, WaitingTicket) or (waiting is None and self._is_seen(ticket_id)):
+            self._counters["duplicates"] += 1
+        else:
+            clamped = self._clamp(at, now)
+            half = WaitingTicket(
+                ticket_id=ticket_id,
+                at=clamped,
+                text=self._cut(event.text),
+                text_length=len(event.text),
+                segments=self._segments.of(event.attributes, clamped),
+            )
+            if waiting is None:
+                self._counters["evicted"] += self._pairing.put(half)
+            else:
+                self._pairing.remove(ticket_id)
+                self._finish(half, waiting)
+        if at <= now + self._settings.max_future_seconds:
+            self._watermark.see_ticket(at)
+            self._turn()
+
+    def _take_answer(self, event: Answer, now: float) -> None:
+        self._counters["answers"] += 1
+        ticket_id, at = event.ticket_id, event.at.timestamp()
+        waiting = self._pairing.get(ticket_id)
+        if isinstance(waiting, WaitingAnswer) or (waiting is None and self._is_seen(ticket_id)):
+            self._counters["duplicates"] += 1
+        else:
+            half = WaitingAnswer(
+                ticket_id=ticket_id,
+                at=self._clamp(at, now),
+                output=self._cut(event.output),
+                model=event.model,
+                served_by=event.served_by,
+                confidence=event.confidence,
+                latency_ms=event.latency_ms,
+                cost_usd=event.cost_usd,
+                counted_as=self._classes.of(event.output),
+            )
+            if waiting is None:
+                self._counters["evicted"] += self._pairing.put(half)
+            else:
+                self._pairing.remove(ticket_id)
+                self._finish(waiting, half)
+        if at <= now + self._settings.max_future_seconds:
+            self._watermark.see_answer(at)
+            self._turn()
+
+    def _take_feedback(self, event: Feedback, now: float) -> None:
+        self._counters["feedback"] += 1
+        gold = Gold(
+            ticket_id=event.ticket_id,
+            at=self._clamp(event.at.timestamp(), now),
+            output=None if event.output is None else redact(self._cut(event.output)),
+            accepted=event.accepted,
+            by=redact(event.by),
+        )
+        self._gold.append(gold)
+
+    def _is_seen(self, ticket_id: str) -> bool:
+        return identity(ticket_id) in self._seen
+
+    def _clamp(self, at: float, now: float) -> float:
+        settings = self._settings
+        if now - settings.max_past_seconds <= at <= now + settings.max_future_seconds:
+            return at
+        self._counters["clock_skew"] += 1
+        return max(now - settings.max_past_seconds, min(at, now + settings.max_future_seconds))
+
+    def _cut(self, text: str) -> str:
+        limit = self._settings.max_text_chars
+        if len(text) <= limit:
+            return text
+        self._counters["cut"] += 1
+        # at a blank: half an address at the end would no longer be recognised and redacted
+        return (text[:limit].rsplit(maxsplit=1) or [""])[0]
+
+    # --- pairs -----------------------------------------------------------------------------
+
+    def _finish(self, ticket: WaitingTicket, answer: WaitingAnswer) -> None:
+        """Count and perhaps sample a pair, and remember that its ticket is done."""
+        self._counters["pairs"] += 1
+        self._seen.add(identity(ticket.ticket_id))
+        pair = join(ticket, answer)
+        opened = self._windows.add(pair, ticket.text_length, answer.counted_as)
+        if opened is None:
+            self._counters["late"] += 1
+        else:
+            for segment in opened:
+                self._segments.met(segment, pair.asked_at)
+        if pair.served_by == "student":
+            self._sample(pair)
+
+    def _sample(self, pair: Pair) -> None:
+        chosen = choose(self.plan, pair.ticket_id)
+        if chosen is None:
+            return
+        self._counters["samples"] += 1
+        reason, probability = chosen
+        sample = Sample(
+            ticket_id=pair.ticket_id,
+            at=pair.asked_at,
+            text=redact(pair.text),
+            output=redact(pair.output),
+            model=pair.model,
+            served_by=pair.served_by,
+            confidence=pair.confidence,
+            segments=pair.segments,
+            reason=reason,
+            inclusion_probability=probability,
+        )
+        self._samples.append(sample)
+
+    # --- time ------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """When the watermark passes the end of a slice: expire what waited, close, forget.
+
+        Expire first: a ticket whose grace ran out in a slice is counted in that slice, which
+        must still be open.
+        """
+        watermark = self._watermark.value
+        if watermark < self._windows.closes_at:
+            return
+        horizon = slice_start(watermark, self._windows.length)
+        grace = self._settings.answer_grace_seconds
+        for half in self._pairing.expire(horizon - grace):
+            if isinstance(half, WaitingTicket):
+                self._counters["unanswered"] += 1
+                self._windows.add_unanswered(half.segments, half.at + grace)
+            else:
+                self._counters["orphans"] += 1
+        self._windows.close(watermark)
+        self._segments.forget(horizon - self._settings.segment_idle_seconds)

@@ -50,7 +50,7 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True):
     start: float
     length: float
     pairs: int = 0
-    #: tickets whose answer did not come within the grace
+    #: tickets whose grace ran out in this slice: they were asked that much earlier
     unanswered: int = 0
     #: pairs by the version of the model that answered, and by the answer it gave
     models: dict[str, int] = {}

@@ -1,0 +1,277 @@
+"""Slices of event time: which is open, and what its traffic adds up to.
+
+Event time comes from the events, so the same events close the same slices at the same places
+of the stream, however fast they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from monitor.redaction import redact
+from schemas.samples import Pair
+from schemas.windows import MAX_CLASSES, OTHER, Moments, WindowSummary
+
+#: An answer longer than this is no class of its own, but a text.
+LONGEST_CLASS = 100
+#: Latencies and costs from here on are taken for broken: their squares would leave the floats.
+LARGEST = 1e15
+#: Distinct answers whose class is remembered, for speed alone.
+CACHED = 4096
+
+
+def slice_start(at: float, length: float) -> float:
+    """Return the start of the slice of event time that `at` lies in.
+
+    >>> slice_start(1234.5, 600.0)
+    1200.0
+    """
+    return at // length * length
+
+
+class Classes:
+    """The class that an answer counts under: itself, unless it is a text or not fit to store.
+
+    >>> classes = Classes()
+    >>> classes.of("refund"), classes.of("write to jo@example.org")
+    ('refund', '__other__')
+    """
+
+    def __init__(self) -> None:
+        self._cached: dict[str, str] = {}
+
+    def of(self, output: str) -> str:
+        """Return the class of one answer."""
+        name = self._cached.get(output)
+        if name is not None:
+            return name
+        if len(output) > LONGEST_CLASS:
+            return OTHER
+        if len(self._cached) >= CACHED:
+            self._cached.clear()
+        name = output if redact(output) == output else OTHER
+        self._cached[output] = name
+        return name
+
+
+class Watermark:
+    """The event time before which nothing is expected any more.
+
+    It follows the *slower* of the two streams, less a lateness: while a backlog is read, the
+    ticket topic can run hours ahead of the answer topic, and a watermark that followed the
+    newest event would call every pair late (the same minimum over inputs as in Akidau et al.,
+    The Dataflow Model, 2015). A stream that falls more than `skew` behind the other is taken
+    for dead and no longer waited for. It never goes back.
+
+    >>> mark = Watermark(lateness=60.0, skew=86_400.0)
+    >>> mark.see_ticket(10_000.0)
+    >>> mark.see_answer(7_000.0)
+    >>> mark.value
+    6940.0
+    """
+
+    def __init__(
+        self,
+        lateness: float,
+        skew: float,
+        *,
+        value: float = 0.0,
+        ticket: float = 0.0,
+        answer: float = 0.0,
+    ) -> None:
+        self._lateness = lateness
+        self._skew = skew
+        #: newest event time of each stream, seconds UTC
+        self.ticket = ticket
+        self.answer = answer
+        self.value = value
+
+    def see_ticket(self, at: float) -> None:
+        """Take a ticket's event time into account."""
+        if at > self.ticket:
+            self.ticket = at
+            self._advance()
+
+    def see_answer(self, at: float) -> None:
+        """Take an answer's event time into account."""
+        if at > self.answer:
+            self.answer = at
+            self._advance()
+
+    def _advance(self) -> None:
+        slower, faster = self.ticket, self.answer
+        if slower > faster:
+            slower, faster = faster, slower
+        self.value = max(self.value, max(slower, faster - self._skew) - self._lateness)
+
+
+class _Sum:
+    """Moments that grow in place."""
+
+    __slots__ = ("n", "squares", "total")
+
+    def __init__(self, moments: Moments) -> None:
+        self.n, self.total, self.squares = moments.n, moments.total, moments.squares
+
+    def add(self, value: float) -> None:
+        self.n += 1
+        self.total += value
+        self.squares += value * value
+
+    def freeze(self) -> Moments:
+        return Moments(self.n, self.total, self.squares)
+
+
+class _Window:
+    """A summary that grows in place.
+
+    What describes the student (classes, confidence, latency, cost) counts only pairs that the
+    student answered: else a breaker that routes to the teacher would look like drift. What
+    describes the traffic (pairs, models, text length) counts all of them.
+    """
+
+    __slots__ = (
+        "classes",
+        "confidence",
+        "cost_usd",
+        "dirty",
+        "latency_ms",
+        "models",
+        "pairs",
+        "text_length",
+        "unanswered",
+    )
+
+    def __init__(self, summary: WindowSummary) -> None:
+        self.dirty = False
+        self.pairs = summary.pairs
+        self.unanswered = summary.unanswered
+        self.models = dict(summary.models)
+        self.classes = dict(summary.classes)
+        self.confidence = _Sum(summary.confidence)
+        self.text_length = _Sum(summary.text_length)
+        self.latency_ms = _Sum(summary.latency_ms)
+        self.cost_usd = _Sum(summary.cost_usd)
+
+    def add(self, pair: Pair, text_length: int, name: str | None) -> None:
+        """Count a pair; `name` is the class that the student gave, None if it did not answer."""
+        self.dirty = True
+        self.pairs += 1
+        self.text_length.add(text_length)
+        _count(self.models, pair.model)
+        if name is None:
+            return
+        _count(self.classes, name)
+        if pair.confidence is not None:
+            self.confidence.add(pair.confidence)
+        if pair.latency_ms is not None and pair.latency_ms < LARGEST:
+            self.latency_ms.add(pair.latency_ms)
+        if pair.cost_usd is not None and pair.cost_usd < LARGEST:
+            self.cost_usd.add(pair.cost_usd)
+
+    def freeze(self, segment: str, start: float, length: float) -> WindowSummary:
+        self.dirty = False
+        return WindowSummary(
+            segment=segment,
+            start=start,
+            length=length,
+            pairs=self.pairs,
+            unanswered=self.unanswered,
+            models=dict(sorted(self.models.items())),
+            classes=dict(sorted(self.classes.items())),
+            confidence=self.confidence.freeze(),
+            text_length=self.text_length.freeze(),
+            latency_ms=self.latency_ms.freeze(),
+            cost_usd=self.cost_usd.freeze(),
+        )
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    """Add one to a name's count, or to OTHER's once there are too many names."""
+    if name not in counts and len(counts) >= MAX_CLASSES:
+        name = OTHER
+    counts[name] = counts.get(name, 0) + 1
+
+
+class Windows:
+    """The open windows of one shard; closed ones leave memory.
+
+    A pair belongs to the slice it was *asked* in. An unanswered ticket is counted in the slice
+    in which its grace ran out, because the one it was asked in closed long before.
+
+    A window of another length than configured (the configuration changed) is closed at once,
+    as it stands in the journal.
+    """
+
+    def __init__(
+        self, length: float, watermark: float, summaries: Iterable[WindowSummary] = ()
+    ) -> None:
+        self.length = length
+        self._set_horizon(watermark)
+        self._open: dict[float, dict[str, _Window]] = {}
+        self._closed: list[WindowSummary] = []
+        for summary in summaries:
+            if summary.length == length and summary.start >= self.horizon:
+                self._open.setdefault(summary.start, {})[summary.segment] = _Window(summary)
+
+    def add(self, pair: Pair, text_length: int, counted_as: str) -> list[str] | None:
+        """Count a pair in its segments' windows; return the segments whose window it opened.
+
+        None: the slice is closed, the pair is late and was left out.
+        """
+        start = slice_start(pair.asked_at, self.length)
+        if start < self.horizon:
+            return None
+        slice_ = self._open.get(start)
+        if slice_ is None:
+            slice_ = self._open[start] = {}
+        name = counted_as if pair.served_by == "student" else None
+        opened = []
+        for segment in pair.segments:
+            window = slice_.get(segment)
+            if window is None:
+                window = self._make(slice_, segment, start)
+                opened.append(segment)
+            window.add(pair, text_length, name)
+        return opened
+
+    def add_unanswered(self, segments: tuple[str, ...], at: float) -> bool:
+        """Count a ticket whose grace ran out at `at`; False: that slice is closed."""
+        start = slice_start(at, self.length)
+        if start < self.horizon:
+            return False
+        slice_ = self._open.setdefault(start, {})
+        for segment in segments:
+            window = slice_.get(segment) or self._make(slice_, segment, start)
+            window.unanswered += 1
+            window.dirty = True
+        return True
+
+    def close(self, watermark: float) -> None:
+        """Close the slices that end at or before the watermark."""
+        self._set_horizon(watermark)
+        for start in sorted(start for start in self._open if start < self.horizon):
+            self._closed.extend(self._changed(start, self._open.pop(start)))
+
+    def take(self) -> tuple[WindowSummary, ...]:
+        """Return the full values of the windows that changed since the last call, in order."""
+        changed = self._closed
+        self._closed = []
+        for start, slice_ in sorted(self._open.items()):
+            changed.extend(self._changed(start, slice_))
+        return tuple(changed)
+
+    def _set_horizon(self, watermark: float) -> None:
+        #: start of the first open slice, and what the watermark must reach to close it
+        self.horizon = slice_start(watermark, self.length)
+        self.closes_at = self.horizon + self.length
+
+    def _make(self, slice_: dict[str, _Window], segment: str, start: float) -> _Window:
+        empty = WindowSummary(segment=segment, start=start, length=self.length)
+        window = slice_[segment] = _Window(empty)
+        return window
+
+    def _changed(self, start: float, slice_: dict[str, _Window]) -> Iterator[WindowSummary]:
+        for segment, window in sorted(slice_.items()):
+            if window.dirty:
+                yield window.freeze(segment, start, self.length)
