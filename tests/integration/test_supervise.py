@@ -199,6 +199,7 @@ def test_a_child_of_an_older_epoch_registers_nothing(
     newer = msgspec.structs.replace(read_order(directory), epoch=99)
     write_order(directory, newer)
     until(lambda: launcher.adopt(directory) is None, "the child's end")
+    assert isinstance(supervisor.turn(directory, 1000.0, deadline=0.0), GaveUp)
     assert not list((tmp_path / "artefacts").glob("[0-9a-f]*"))
 
 
