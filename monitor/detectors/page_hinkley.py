@@ -40,6 +40,7 @@ class PageHinkley:
     True
     >>> found = watched.update([260.0] * 50)
     >>> found.severity, found.n, found.sentence
+    ('info', 214, 'the mean moved from 209.9 (199 values) to 257.3 (last 15 values)')
     """
 
     kind: ClassVar[str] = "page_hinkley"

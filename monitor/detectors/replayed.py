@@ -106,18 +106,23 @@ class Replayed:
         if state.settings == self.state.settings:
             state.river = self.state.river
             self.state = state
-            self._rebuild()
+            self._rebuild(state.values)
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, values: Sequence[float]) -> bool:
+        """Feed values to a fresh detector until it finds a change; say whether it did."""
         self.live = self._build()
-        if self.state.units:
-            for value in self.state.values:
-                self.live.update(self.state.units.apply(value))
+        return any(self._feed(value) for value in (values if self.state.units else ()))
+
+    def _feed(self, value: float) -> bool:
+        assert self.state.units is not None
+        self.live.update(self.state.units.apply(value))
+        return bool(self.live.drift_detected)
 
     def update(self, value: float) -> bool:
         """Take a value; say whether the detector found a change.
 
-        What a rebuilding finds is not told: those values were looked at when they came.
+        A rebuilding may find what the live one had not yet: that counts, because the fresh one
+        would take the new level for the old. So no state holds values in which there is a find.
         """
         state = self.state
         if not math.isfinite(value):
@@ -126,26 +131,28 @@ class Replayed:
         state.n += 1
         state.values.append(value)
         if state.units is None:
-            self._learn()
-            return False
-        self.live.update(state.units.apply(value))
-        if not self.live.drift_detected and len(state.values) >= 2 * self._memory:
-            state.values = state.values[-self._memory :]
-            self._rebuild()
-            return False
-        return bool(self.live.drift_detected)
+            return self._learn()
+        return self._feed(value) or (len(state.values) >= 2 * self._memory and self._shorten())
 
-    def _learn(self) -> None:
-        if len(self.state.values) >= self._warm_up:
-            self.state.values = self.state.values[-self._warm_up :]
-            self.state.units = Units.learned(self.state.values)
-            self._rebuild()
+    def _shorten(self) -> bool:
+        kept = self.state.values[-self._memory :]
+        found = self._rebuild(kept)
+        if not found:
+            self.state.values = kept
+        return found
+
+    def _learn(self) -> bool:
+        if len(self.state.values) < self._warm_up:
+            return False
+        self.state.values = self.state.values[-self._warm_up :]
+        self.state.units = Units.learned(self.state.values)
+        return self._rebuild(self.state.values)
 
     def begin_again(self) -> None:
         """Forget everything, the units too, as river's detectors do after a change."""
         self.state.values = []
         self.state.units = None if self._warm_up else SHARE
-        self._rebuild()
+        self.live = self._build()
 
     def shift(self, delta: float) -> Shift:
         """Return the split of the remembered values that ADWIN's bound is exceeded most at.

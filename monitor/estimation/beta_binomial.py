@@ -49,7 +49,7 @@ def confidence_sequence(total: float, n: int, alpha: float = 0.05) -> Interval:
 
     >>> seen = confidence_sequence(18, 100)
     >>> seen.estimate, round(seen.lower, 3), round(seen.upper, 3)
-    (0.18, 0.087, 0.31)
+    (0.18, 0.083, 0.316)
     """
     _check(total, n)
     misses = n - total
@@ -76,14 +76,16 @@ def clopper_pearson(total: float, n: int, alpha: float = 0.05) -> Interval:
 
     >>> seen = clopper_pearson(18, 100)
     >>> seen.estimate, round(seen.lower, 3), round(seen.upper, 3)
-    (0.18, 0.11, 0.27)
+    (0.18, 0.11, 0.269)
     """
     from scipy.special import betaincinv
 
     _check(total, n)
+    mean = total / n
     lower = float(betaincinv(total, n - total + 1, alpha / 2)) if total > 0 else 0.0
     upper = float(betaincinv(total + 1, n - total, 1 - alpha / 2)) if total < n else 1.0
-    return Interval(total / n, lower, upper)
+    # the inverse is off by rounding where the sum is all but 0 or n
+    return Interval(mean, min(lower, mean), max(upper, mean))
 
 
 def _check(total: float, n: int) -> None:

@@ -22,8 +22,9 @@ HARMS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
 #: a stake may lose at most this share of the money on the lowest score that there can be
 MOST_AT_RISK = 0.9
 
-#: wealth is capped here, so that months above the tolerance never overflow; a cap only lowers it
-RICHEST = 1e280
+#: wealth is capped here at each new block, so that it never overflows before the next one; a cap
+#: only lowers it, and the alarm has long been raised
+RICHEST = 1e200
 
 
 def stakes(tolerance: float, variance: float, lowest: float = 0.0) -> tuple[float, ...]:

@@ -64,9 +64,8 @@ def estimate_quality(
     ----------
     losses: moments of all labels of this student in [0, 1]; they merge over shards and windows.
     recent: the newest of those losses, as many as the recent figure shall rest on.
-    Each interval is one of 95 %.
 
-    `out` when the lifetime's or the recent interval lies above the tolerance; `within` when the
+    Both intervals are ones of 95 %. `out` when the lifetime's or the recent interval lies above the tolerance; `within` when the
     lifetime's lies below and the recent mean does too; `unsure` otherwise.
 
     >>> now = estimate_quality(
@@ -76,7 +75,7 @@ def estimate_quality(
     'within'
     >>> print(now.sentence)  # doctest: +NORMALIZE_WHITESPACE
     within: disagreement 8.0 % over the last 500 labels (95 % interval 5.8 to 10.7 %, one look),
-    7.5 % over all 4,000 (95 % interval 6.4 to 8.8 %, any number of looks); limit 10.0 %
+    7.5 % over all 4,000 (95 % interval 6.1 to 9.0 %, any number of looks); limit 10.0 %
     """
     lifetime = confidence_sequence(losses.total, losses.n) if losses.n else None
     window = clopper_pearson(sum(recent), len(recent)) if recent else None

@@ -1,0 +1,105 @@
+"""The bets are fair at the tolerance: exactly, by going through every outcome."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+
+from monitor.detectors.level import BLOCK, Level, LevelSettings
+from monitor.estimation.betting import HARMS, restart_share, stakes
+
+#: labels whose 2^n outcomes are all tried
+AHEAD = 8
+
+
+def settled(tolerance: float, before: int) -> Level:
+    """A level detector after some labels, whose next block may begin soon."""
+    level = Level(LevelSettings(tolerance=tolerance))
+    draw = random.Random(before)
+    level.update([float(draw.random() < tolerance) for _ in range(before)])
+    return level
+
+
+def wealth(level: Level) -> float:
+    return math.exp(level.log_e)
+
+
+@pytest.mark.parametrize("tolerance", [0.02, 0.1, 0.4])
+@pytest.mark.parametrize("before", [0, 7, BLOCK - 3, BLOCK, 20 * BLOCK - 5])
+def test_at_the_tolerance_wealth_grows_by_the_new_money_alone(
+    tolerance: float, before: int
+) -> None:
+    level = settled(tolerance, before)
+    start = level.state()
+    expected = 0.0
+    for outcome in itertools.product((0.0, 1.0), repeat=AHEAD):
+        one = Level.restore(LevelSettings(tolerance=tolerance), start)
+        one.update(outcome)
+        hits = sum(outcome)
+        expected += wealth(one) * tolerance**hits * (1 - tolerance) ** (AHEAD - hits)
+    opened = math.ceil((before + AHEAD) / BLOCK) > math.ceil(before / BLOCK)
+    fresh = restart_share(math.ceil(before / BLOCK)) if opened else 0.0
+    assert expected == pytest.approx(wealth(level) + fresh, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        # (loss, probability): each has a mean of 0.1 or less
+        [(0.1, 1.0)],
+        [(0.05, 0.5), (0.15, 0.5)],
+        [(0.0, 0.8), (0.25, 0.1), (0.75, 0.1)],
+        [(0.0, 0.95), (1.0, 0.05)],
+    ],
+)
+def test_graded_losses_within_the_tolerance_win_nothing(
+    outcomes: list[tuple[float, float]],
+) -> None:
+    level = settled(0.1, 20)
+    expected = 0.0
+    for loss, probability in outcomes:
+        one = Level.restore(LevelSettings(tolerance=0.1), level.state())
+        one.update([loss])
+        expected += probability * wealth(one)
+    assert expected <= wealth(level) * (1 + 1e-12)
+
+
+def test_all_the_money_that_ever_comes_in_is_one() -> None:
+    shares = [restart_share(block) for block in range(5000)]
+    assert all(share > 0 for share in shares)
+    assert shares == sorted(shares, reverse=True)
+    # telescoping: what is still to come after block B is half of (B+1)^-0.1
+    assert sum(shares) == pytest.approx(1 - 0.5 * 5000**-0.1)
+
+
+@pytest.mark.parametrize("tolerance", [0.001, 0.02, 0.1, 0.3, 0.9])
+def test_a_stake_is_the_best_one_for_its_harm_and_never_ruinous(tolerance: float) -> None:
+    chosen = stakes(tolerance, tolerance * (1 - tolerance))
+    assert len(chosen) == len(HARMS)
+    for harm, stake in zip(HARMS, chosen, strict=True):
+        assert 1 - stake * tolerance >= 0.1 - 1e-12
+        rate = harm * tolerance
+        if stake < 0.9 / tolerance and rate < 1:
+            assert stake == pytest.approx((rate - tolerance) / (tolerance * (1 - tolerance)))
+
+
+def test_scores_that_can_be_negative_lower_the_stakes() -> None:
+    plain, weighted = stakes(0.1, 0.01), stakes(0.1, 0.01, lowest=3.0)
+    assert max(weighted) == pytest.approx(0.9 / 3.1)
+    assert all(w <= p for w, p in zip(weighted, plain, strict=True))
+
+
+def test_false_pages_at_the_tolerance_stay_below_their_probability() -> None:
+    """Peeking after each of 600 labels, at the very edge of what is tolerated."""
+    draw = np.random.default_rng(3)
+    streams, delta = 300, 0.2
+    pages = 0
+    for _ in range(streams):
+        level = Level(LevelSettings(tolerance=0.1, delta=delta))
+        level.update((draw.random(600) < 0.1).tolist())
+        pages += level.latched
+    assert pages / streams <= delta + 3 * math.sqrt(delta * (1 - delta) / streams)
