@@ -11,7 +11,9 @@ guard in the WHERE clause.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
 from schemas import tables
-from schemas.errors import DependencyDownError, FencedError, SchemaMismatchError
+from schemas.errors import (
+    DependencyDownError,
+    FencedError,
+    HeldElsewhereError,
+    SchemaMismatchError,
+)
 
 #: seconds that SQLite waits for another writer before it gives up
 BUSY_TIMEOUT = 5.0
@@ -54,6 +61,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         "synchronous=NORMAL",
         f"busy_timeout={int(BUSY_TIMEOUT * 1000)}",
         "foreign_keys=ON",
+        "wal_autocheckpoint=0",  # `tidy` alone checkpoints, see there
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
@@ -67,6 +75,45 @@ def _begin_immediate(connection: sa.Connection) -> None:
 def reader(engine: sa.Engine) -> sa.Engine:
     """Return the same journal for transactions that only read: they wait for no writer."""
     return engine.execution_options(proctord_read_only=True)
+
+
+def tidy(engine: sa.Engine) -> None:
+    """Move SQLite's write-ahead log into the database file; other databases see to themselves.
+
+    Up to SQLite 3.51.2 two connections that checkpoint at the same time can corrupt the file
+    (sqlite.org/wal.html, "the WAL-reset bug"). So no connection does it by itself, and one
+    thread of the one process that holds the journal's lock calls this now and then.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            # not inside a transaction: SQLAlchemy's connection has begun one by itself
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.rollback()
+            raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+@contextmanager
+def sole_writer(engine: sa.Engine) -> Iterator[None]:
+    """Hold an SQLite journal's lock file while a daemon runs; other databases need none.
+
+    Raises
+    ------
+    HeldElsewhereError: another daemon holds it. The kernel lets go of it when a process dies.
+    """
+    path = engine.url.database
+    if engine.dialect.name != "sqlite" or not path:
+        yield
+        return
+    with Path(f"{path}.lock").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise HeldElsewhereError(
+                f"another proctord runs on the journal {path}",
+                next_step="stop it, or use PostgreSQL for more than one process",
+            ) from error
+        yield
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:

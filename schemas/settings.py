@@ -41,15 +41,30 @@ class JournalSettings(Section):
     url: str = "sqlite:///proctord.db"
 
 
-def _contract(table: Any) -> QualityContract:
-    try:
-        return msgspec.convert(table, QualityContract, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from error
+def table_of(struct: type[msgspec.Struct]) -> PlainValidator:
+    """Return the validator of a table whose keys are the fields of a core's settings.
+
+    The cores know nothing of files: their settings are msgspec types, and this is how such a
+    type becomes a table. Unknown keys are refused, numbers may be written as text.
+    """
+
+    def read(table: Any) -> msgspec.Struct:
+        if isinstance(table, struct):
+            return table
+        known = set(struct.__struct_fields__)
+        unknown = [f"`{name}`{_meant(name, known)}" for name in table if name not in known]
+        if unknown:
+            raise ValueError(f"no such key: {', '.join(unknown)}")
+        try:
+            return msgspec.convert(table, struct, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from error
+
+    return PlainValidator(read)
 
 
 #: `[contract]`: the quality loss that was accepted; `schemas.contract` describes its keys
-ContractTable = Annotated[QualityContract, PlainValidator(_contract)]
+ContractTable = Annotated[QualityContract, table_of(QualityContract)]
 
 
 class ProgramSettings(BaseSettings):

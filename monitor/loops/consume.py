@@ -88,6 +88,8 @@ class ConsumeLoop:
     def checkpoint(self, now: float) -> None:
         """Write what every owned shard holds, one transaction a shard."""
         for shard in self._shards.values():
+            if not shard.positions:
+                continue  # nothing was read, so nothing changed: `updated_at` tells idle shards
             shard.unwritten = Checkpoint(
                 shard.epoch,
                 shard.pipeline.checkpoint(now),
@@ -155,6 +157,6 @@ class ConsumeLoop:
     def _report(self, now: float) -> None:
         if not self._shards:
             return
-        body = {"shards": sorted(self._shards), "behind": sum(self._source.lag().values())}
+        body = {"behind": {str(shard): count for shard, count in self._source.lag().items()}}
         with self._engine.begin() as connection:
             health.report(connection, "consume", self._settings.owner, body, now)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -14,6 +16,10 @@ from monitor.store import health, labelling
 from monitor.teachers import Question, Teacher, TeacherAnswer
 from schemas.errors import TeacherUnavailableError
 from schemas.samples import Label, Sample
+
+
+#: answers wait this long to be written; a crash asks, and pays, for those again
+GROUP_SECONDS: Final = 0.5
 
 
 class LabelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +55,19 @@ class _Outcome(NamedTuple):
     error: TeacherUnavailableError | None
 
 
+def _in_groups(jobs: Sequence[Future[_Outcome]]) -> Iterator[list[_Outcome]]:
+    """Yield outcomes as they come, those of half a second together: a transaction costs too."""
+    group: list[_Outcome] = []
+    last = time.monotonic()
+    for job in as_completed(jobs):
+        group.append(job.result())
+        if time.monotonic() - last > GROUP_SECONDS:
+            yield group
+            group, last = [], time.monotonic()
+    if group:
+        yield group
+
+
 class LabelLoop:
     """Claims samples, asks the teacher about several at once, settles each answer by itself."""
 
@@ -68,7 +87,7 @@ class LabelLoop:
         """Ask about the oldest waiting samples, as far as the budget reaches."""
         got = self._claim(now)
         jobs = [self._pool.submit(self._ask, claimed) for claimed in got.claims]
-        labelled = sum(self._settle(job.result(), now) for job in as_completed(jobs))
+        labelled = sum(self._settle(outcomes, now) for outcomes in _in_groups(jobs))
         if jobs or got.budget_spent:
             self._report(now)
         return LabelTurn(labelled, len(jobs) - labelled, got.budget_spent)
@@ -102,24 +121,26 @@ class LabelLoop:
         except TeacherUnavailableError as error:
             return _Outcome(claimed, None, error)
 
-    def _settle(self, outcome: _Outcome, now: float) -> int:
-        if outcome.answer is not None:
-            self._calls.append((now, "abstained" if outcome.answer.output is None else "answered"))
-            return self._write(outcome.claimed, outcome.answer, now)
-        assert outcome.error is not None
-        self._calls.append((now, "failed"))
-        self._last_error = outcome.error.what[:300]
-        self._give_back(outcome.claimed, outcome.error, now)
-        return 0
-
-    def _write(self, claimed: labelling.Claim, answer: TeacherAnswer, now: float) -> int:
-        label = self._label(claimed.sample, answer, now)
+    def _settle(self, outcomes: list[_Outcome], now: float) -> int:
+        """Write what came of some questions, in one transaction; return how many labels."""
         with self._engine.begin() as connection:
-            return int(
-                labelling.write_label(
-                    connection, owner=self._settings.owner, claimed=claimed, label=label
-                )
+            return sum(self._settle_one(connection, outcome, now) for outcome in outcomes)
+
+    def _settle_one(self, connection: sa.Connection, outcome: _Outcome, now: float) -> int:
+        claimed, answer, error = outcome
+        if answer is None:
+            assert error is not None
+            self._calls.append((now, "failed"))
+            self._last_error = error.what[:300]
+            self._give_back(connection, claimed, error, now)
+            return 0
+        self._calls.append((now, "abstained" if answer.output is None else "answered"))
+        label = self._label(claimed.sample, answer, now)
+        return int(
+            labelling.write_label(
+                connection, owner=self._settings.owner, claimed=claimed, label=label
             )
+        )
 
     def _label(self, sample: Sample, answer: TeacherAnswer, now: float) -> Label:
         loss = None if answer.output is None else self._compare(sample.output, answer.output)
@@ -140,19 +161,22 @@ class LabelLoop:
         )
 
     def _give_back(
-        self, claimed: labelling.Claim, error: TeacherUnavailableError, now: float
+        self,
+        connection: sa.Connection,
+        claimed: labelling.Claim,
+        error: TeacherUnavailableError,
+        now: float,
     ) -> None:
         # an outage is not the ticket's fault: it waits, and is lost by age alone
         wait = min(3600.0, 5.0 * 2 ** min(claimed.attempts, 10))
-        with self._engine.begin() as connection:
-            labelling.release(
-                connection,
-                owner=self._settings.owner,
-                claimed=claimed,
-                not_before=now + max(wait, error.retry_after or 0.0),
-                billed_usd=claimed.reserved_usd if error.maybe_billed else 0.0,
-                lost=now - claimed.sample.at > self._settings.deadline_seconds,
-            )
+        labelling.release(
+            connection,
+            owner=self._settings.owner,
+            claimed=claimed,
+            not_before=now + max(wait, error.retry_after or 0.0),
+            billed_usd=claimed.reserved_usd if error.maybe_billed else 0.0,
+            lost=now - claimed.sample.at > self._settings.deadline_seconds,
+        )
 
     def _report(self, now: float) -> None:
         recent = [outcome for at, outcome in self._calls if at > now - 3600.0]

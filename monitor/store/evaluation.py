@@ -13,7 +13,7 @@ from schemas import tables
 from schemas.journal import insert
 from schemas.samples import Label, Sample
 from schemas.signals import Signal
-from schemas.windows import WindowSummary
+from schemas.windows import Moments, WindowSummary
 
 _encode = msgspec.json.Encoder().encode
 _decode_label = msgspec.json.Decoder(Label).decode
@@ -206,15 +206,16 @@ def recent_losses(connection: sa.Connection, model: str, limit: int) -> list[flo
     return [float(d) for (d,) in rows][::-1]
 
 
-def loss_sums(connection: sa.Connection, model: str) -> tuple[int, float]:
-    """Return the number and the sum of the judged disagreements of one student's generation."""
+def loss_moments(connection: sa.Connection, model: str) -> Moments:
+    """Return the moments of all judged disagreements of one student's generation."""
     table = tables.label
-    n, total = connection.execute(
-        sa.select(sa.func.count(), sa.func.sum(table.c.disagreement)).where(
+    loss = table.c.disagreement
+    row = connection.execute(
+        sa.select(sa.func.count(), sa.func.sum(loss), sa.func.sum(loss * loss)).where(
             table.c.model == model,
             table.c.reason == "random",
             table.c.judged.is_(True),
-            table.c.disagreement.is_not(None),
+            loss.is_not(None),
         )
     ).one()
-    return int(n), float(total or 0.0)
+    return Moments(int(row[0]), float(row[1] or 0.0), float(row[2] or 0.0))

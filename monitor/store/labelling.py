@@ -229,8 +229,8 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True):
 def spend_on(connection: sa.Connection, day: str) -> Spend:
     """Return the bill of one UTC day; zero where nothing was asked."""
     table = tables.spend
-    row = connection.execute(sa.select(table).where(table.c.day == day)).one_or_none()
-    return Spend(**row._mapping) if row else Spend(day=day)
+    rows = connection.execute(sa.select(table).where(table.c.day == day)).mappings()
+    return next((Spend(**row) for row in rows), Spend(day=day))
 
 
 def sample_states(connection: sa.Connection) -> dict[str, int]:

@@ -7,7 +7,7 @@ with the same idempotency key.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ _decode_alert = msgspec.json.Decoder(Alert).decode
 _decode_notification = msgspec.json.Decoder(Notification).decode
 
 
-def _alerts(connection: sa.Connection, query: sa.Select[tuple[int, bytes]]) -> list[Alert]:
+def _alerts(connection: sa.Connection, query: sa.Select[Any]) -> list[Alert]:
     rows = connection.execute(query)
     return [msgspec.structs.replace(_decode_alert(body), alert_id=key) for key, body in rows]
 
@@ -31,6 +31,15 @@ def firing(connection: sa.Connection) -> list[Alert]:
     """Return the alerts that fire, oldest first."""
     table = tables.alert
     query = sa.select(table.c.id, table.c.body).where(table.c.state == "firing")
+    return _alerts(connection, query.order_by(table.c.id))
+
+
+def standing(connection: sa.Connection, since: float) -> list[Alert]:
+    """Return what is compared with what holds now: what fires, and what ended after `since`."""
+    table = tables.alert
+    query = sa.select(table.c.id, table.c.body).where(
+        sa.or_(table.c.state == "firing", table.c.ended_at >= since)
+    )
     return _alerts(connection, query.order_by(table.c.id))
 
 

@@ -1,0 +1,226 @@
+"""Gather from the journal what the alert rules look at."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from monitor.alerts.situation import (
+    Budget,
+    ChampionChange,
+    Deliveries,
+    Intake,
+    Quality,
+    Situation,
+    TeacherHealth,
+    Traffic,
+)
+from monitor.store import evaluation, health, labelling, notifying
+from schemas import tables
+from schemas.contract import QualityContract
+from schemas.decisions import Decision
+from schemas.runs import LIVE_STATES, Run
+
+HOUR: Final = 3600.0
+DAY: Final = 86400.0
+#: how long a change of champion is news
+NEWS_SECONDS: Final = DAY
+
+_decode_run = msgspec.json.Decoder(Run).decode
+_decode_decision = msgspec.json.Decoder(Decision).decode
+
+
+class Serving(NamedTuple):
+    """The student that serves: ("", 0) when nobody knows."""
+
+    artefact_id: str
+    since: float
+
+
+def champion(connection: sa.Connection, lane: str) -> Serving:
+    """Return the champion of the registry; without one, the student that answered last."""
+    table = tables.champion
+    row = connection.execute(
+        sa.select(table.c.artefact_id, table.c.since)
+        .where(table.c.lane == lane)
+        .order_by(table.c.version.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is not None:
+        return Serving(*row)
+    last = evaluation.estimates(connection, limit=1)
+    return Serving(last[-1].model, 0.0) if last else Serving("", 0.0)
+
+
+def gather(
+    connection: sa.Connection,
+    *,
+    now: float,
+    lane: str,
+    contract: QualityContract,
+    stale_after: float,
+) -> Situation:
+    """Return the facts of this moment."""
+    serving = champion(connection, lane)
+    return Situation(
+        now=now,
+        lane=lane,
+        champion=serving.artefact_id,
+        champion_since=serving.since,
+        firing=tuple(notifying.firing(connection)),
+        signals=tuple(
+            signal
+            for signal in evaluation.signals(connection, model=serving.artefact_id)
+            if signal.severity != "info"
+        ),
+        quality=_quality(connection, serving.artefact_id),
+        run=_run(connection, lane, live=True),
+        last_run=_run(connection, lane, live=False),
+        decision=_decision(connection, lane),
+        cadence_seconds=contract.cadence_seconds,
+        last_success_at=_last_success(connection, lane),
+        traffic=_traffic(connection, now),
+        intake=_intake(connection),
+        stale_after=stale_after,
+        teacher=_teacher(connection, now),
+        budget=_budget(connection, now, contract.daily_teacher_usd),
+        deliveries=tuple(
+            Deliveries(
+                channel=b.channel,
+                waiting=b.waiting,
+                oldest_at=b.oldest_at,
+                given_up=b.given_up,
+                last_error=b.last_error,
+            )
+            for b in notifying.backlog(connection, now - DAY)
+        ),
+        champion_changes=_changes(connection, lane, now - NEWS_SECONDS),
+    )
+
+
+def _quality(connection: sa.Connection, model: str) -> tuple[Quality, ...]:
+    found = evaluation.estimates(connection, model=model, limit=1)
+    return tuple(
+        Quality(
+            segment=e.segment,
+            model=e.model,
+            labels=e.n,
+            disagreement=e.lifetime,
+            tolerance=e.tolerance,
+        )
+        for e in found
+        if e.lifetime is not None
+    )
+
+
+def _run(connection: sa.Connection, lane: str, *, live: bool) -> Run | None:
+    table = tables.run
+    among = table.c.state.in_(LIVE_STATES) if live else table.c.state.not_in(LIVE_STATES)
+    body = connection.scalar(
+        sa.select(table.c.body)
+        .where(table.c.lane == lane, among)
+        .order_by(table.c.updated_at.desc())
+        .limit(1)
+    )
+    return None if body is None else _decode_run(body)
+
+
+def _decision(connection: sa.Connection, lane: str) -> Decision | None:
+    table = tables.decision
+    body = connection.scalar(
+        sa.select(table.c.body).where(table.c.lane == lane).order_by(table.c.id.desc()).limit(1)
+    )
+    return None if body is None else _decode_decision(body)
+
+
+def _last_success(connection: sa.Connection, lane: str) -> float | None:
+    table = tables.run
+    found = connection.scalar(
+        sa.select(sa.func.max(table.c.updated_at)).where(
+            table.c.lane == lane, table.c.state.in_(("promoted", "kept"))
+        )
+    )
+    return None if found is None else float(found)
+
+
+def _traffic(connection: sa.Connection, now: float) -> Traffic:
+    windows = evaluation.windows(connection, after=now - HOUR, until=now, segment="*")
+    pairs = sum(window.pairs for window in windows)
+    unanswered = sum(window.unanswered for window in windows)
+    table = tables.dead_letter
+    dead = connection.scalar(sa.select(sa.func.count()).where(table.c.at > now - HOUR))
+    return Traffic(
+        seconds=HOUR,
+        events=2 * pairs + unanswered,
+        dead_letters=int(dead or 0),
+        tickets=pairs + unanswered,
+        unanswered=unanswered,
+    )
+
+
+def _intake(connection: sa.Connection) -> tuple[Intake, ...]:
+    table = tables.shard
+    behind: dict[str, int] = {
+        str(shard): count
+        for report in health.reports(connection, "consume")
+        for shard, count in report.body["behind"].items()
+    }
+    rows = connection.execute(sa.select(table).order_by(table.c.shard))
+    return tuple(
+        Intake(
+            shard=row.shard,
+            watermark=row.watermark or None,
+            advanced_at=row.updated_at,
+            behind=behind.get(str(row.shard), 0),
+        )
+        for row in rows
+    )
+
+
+def _teacher(connection: sa.Connection, now: float) -> TeacherHealth | None:
+    recent = [r for r in health.reports(connection, "teacher") if r.updated_at > now - HOUR]
+    if not recent:
+        return None
+    bodies: list[dict[str, Any]] = [r.body for r in recent]
+    return TeacherHealth(
+        name=str(bodies[0]["teacher"]),
+        # open for all labellers, or it is no outage of the teacher's
+        open_since=min((b["open_since"] or 0.0 for b in bodies), default=0.0) or None,
+        calls=sum(b["calls"] for b in bodies),
+        failures=sum(b["failures"] for b in bodies),
+        abstentions=sum(b["abstentions"] for b in bodies),
+        last_error=str(bodies[0]["last_error"]),
+    )
+
+
+def _budget(connection: sa.Connection, now: float, cap: float) -> Budget:
+    spend = labelling.spend_on(connection, labelling.day_of(now))
+    return Budget(day=spend.day, spent_usd=spend.settled_usd + spend.reserved_usd, cap_usd=cap)
+
+
+def _changes(connection: sa.Connection, lane: str, since: float) -> tuple[ChampionChange, ...]:
+    table = tables.champion
+    rows = connection.execute(
+        sa.select(table).where(table.c.lane == lane).order_by(table.c.version)
+    ).all()
+    known: set[str] = set()
+    changes: list[ChampionChange] = []
+    previous = ""
+    for row in rows:
+        if row.since >= since:
+            changes.append(
+                ChampionChange(
+                    kind="rolled_back" if row.artefact_id in known else "promoted",
+                    version=row.version,
+                    artefact_id=row.artefact_id,
+                    previous=previous,
+                    at=row.since,
+                    actor=row.actor,
+                    reason=row.reason,
+                )
+            )
+        known.add(row.artefact_id)
+        previous = row.artefact_id
+    return tuple(changes)
