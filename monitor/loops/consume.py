@@ -78,6 +78,8 @@ class ConsumeLoop:
             self._shards.pop(shard, None)
         for shard in sorted(poll.gained):
             self._take_over(shard, now)
+        for partition, offset in poll.began.items():
+            self._shards[self._source.shard_of(partition)].positions[partition] = offset
         self._take(poll.records, now)
         due = now - self._checkpointed_at >= self._settings.checkpoint_seconds
         if due or self._read >= self._settings.checkpoint_records:
@@ -157,6 +159,10 @@ class ConsumeLoop:
     def _report(self, now: float) -> None:
         if not self._shards:
             return
-        body = {"behind": {str(shard): count for shard, count in self._source.lag().items()}}
+        behind: dict[str, int] = {}
+        for partition, count in self._source.lag().items():
+            shard = str(self._source.shard_of(partition))
+            behind[shard] = behind.get(shard, 0) + count
+        body = {"behind": behind}
         with self._engine.begin() as connection:
             health.report(connection, "consume", self._settings.owner, body, now)

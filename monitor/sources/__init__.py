@@ -68,6 +68,9 @@ class Source(Protocol):
         other shards are ignored.
         """
 
+    def shard_of(self, partition: str) -> int:
+        """Return the shard that a partition belongs to."""
+
     def commit(self, positions: Mapping[str, int]) -> None:
         """Tell lag tools how far the journal is; never raises, never blocks for long."""
 

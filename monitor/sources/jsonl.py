@@ -131,6 +131,10 @@ class JsonlSource:
         self._searched.clear()
         self._look_at = 0.0
 
+    def shard_of(self, partition: str) -> int:  # noqa: ARG002 - there is only one
+        """Return 0."""
+        return 0
+
     def commit(self, positions: Mapping[str, int]) -> None:
         """Do nothing: no lag tool watches files."""
 

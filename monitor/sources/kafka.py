@@ -137,6 +137,10 @@ class KafkaSource:
         names = {_name(place) for place in self._places(shard)}
         self._wanted[shard] = {name: at for name, at in positions.items() if name in names}
 
+    def shard_of(self, partition: str) -> int:
+        """Return the partition's number."""
+        return int(partition.rpartition("/")[2])
+
     def commit(self, positions: Mapping[str, int]) -> None:
         """Send the offsets to the group, and do not wait."""
         offsets = {

@@ -93,6 +93,10 @@ class MemorySource:
         # from the front again: the other shards' positions keep theirs from being read twice
         self._next = 0
 
+    def shard_of(self, partition: str) -> int:
+        """Return the shard that the partition's records name."""
+        return next(found.shard for found in self._log if found.partition == partition)
+
     def commit(self, positions: Mapping[str, int]) -> None:
         """Remember the positions."""
         self.committed.update(positions)
