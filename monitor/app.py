@@ -206,6 +206,4 @@ def _channel(name: str, table: ChannelTable, external_url: str) -> Channel:
             next_step=f"set `alerts.channels.{name}.url`, or the variable that `url_env` names",
         )
     secret = os.environ.get(table.secret_env, "") if table.secret_env else ""
-    return WebhookChannel(
-        name, url, secret=secret, allow=table.allow, external_url=external_url
-    )
+    return WebhookChannel(name, url, secret=secret, allow=table.allow, external_url=external_url)

@@ -17,7 +17,6 @@ from monitor.teachers import Question, Teacher, TeacherAnswer
 from schemas.errors import TeacherUnavailableError
 from schemas.samples import Label, Sample
 
-
 #: answers wait this long to be written; a crash asks, and pays, for those again
 GROUP_SECONDS: Final = 0.5
 
@@ -123,24 +122,30 @@ class LabelLoop:
 
     def _settle(self, outcomes: list[_Outcome], now: float) -> int:
         """Write what came of some questions, in one transaction; return how many labels."""
+        answered = []
         with self._engine.begin() as connection:
-            return sum(self._settle_one(connection, outcome, now) for outcome in outcomes)
+            mine = labelling.still_mine(
+                connection, self._settings.owner, [outcome.claimed for outcome in outcomes]
+            )
+            for claimed, answer, error in outcomes:
+                self._remember(answer, error, now)
+                if claimed.sample.ticket_id not in mine:
+                    continue
+                if answer is not None:
+                    answered.append((claimed, self._label(claimed.sample, answer, now)))
+                elif error is not None:
+                    self._give_back(connection, claimed, error, now)
+            labelling.write_labels(connection, answered)
+        return len(answered)
 
-    def _settle_one(self, connection: sa.Connection, outcome: _Outcome, now: float) -> int:
-        claimed, answer, error = outcome
-        if answer is None:
-            assert error is not None
+    def _remember(
+        self, answer: TeacherAnswer | None, error: TeacherUnavailableError | None, now: float
+    ) -> None:
+        if error is not None:
             self._calls.append((now, "failed"))
             self._last_error = error.what[:300]
-            self._give_back(connection, claimed, error, now)
-            return 0
-        self._calls.append((now, "abstained" if answer.output is None else "answered"))
-        label = self._label(claimed.sample, answer, now)
-        return int(
-            labelling.write_label(
-                connection, owner=self._settings.owner, claimed=claimed, label=label
-            )
-        )
+        elif answer is not None:
+            self._calls.append((now, "abstained" if answer.output is None else "answered"))
 
     def _label(self, sample: Sample, answer: TeacherAnswer, now: float) -> Label:
         loss = None if answer.output is None else self._compare(sample.output, answer.output)
@@ -171,7 +176,6 @@ class LabelLoop:
         wait = min(3600.0, 5.0 * 2 ** min(claimed.attempts, 10))
         labelling.release(
             connection,
-            owner=self._settings.owner,
             claimed=claimed,
             not_before=now + max(wait, error.retry_after or 0.0),
             billed_usd=claimed.reserved_usd if error.maybe_billed else 0.0,

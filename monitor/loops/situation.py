@@ -79,7 +79,8 @@ def gather(
         run=_run(connection, lane, live=True),
         last_run=_run(connection, lane, live=False),
         decision=_decision(connection, lane),
-        cadence_seconds=contract.cadence_seconds,
+        # a student from elsewhere: nobody knows when it last learned
+        cadence_seconds=contract.cadence_seconds if serving.since else 0.0,
         last_success_at=_last_success(connection, lane),
         traffic=_traffic(connection, now),
         intake=_intake(connection),

@@ -119,6 +119,4 @@ def _report(loop: Loop, error: Exception, failures: int) -> None:
     if failures:
         return
     known = isinstance(error, ProctordError | sa.exc.OperationalError)
-    _log.warning(
-        "loop_failed", loop=loop.name, error=str(error), exc_info=None if known else error
-    )
+    _log.warning("loop_failed", loop=loop.name, error=str(error), exc_info=None if known else error)

@@ -60,9 +60,7 @@ def take_over(
         )
         return Owned(1, new, {})
     connection.execute(
-        sa.update(table)
-        .where(table.c.shard == shard)
-        .values(owner=owner, epoch=row.epoch + 1)
+        sa.update(table).where(table.c.shard == shard).values(owner=owner, epoch=row.epoch + 1)
     )
     state = ShardState(
         shard=shard,
@@ -82,9 +80,7 @@ def _pending(connection: sa.Connection, shard: int) -> tuple[Waiting, ...]:
     return tuple(_decode_waiting(body) for (body,) in rows)
 
 
-def _open_windows(
-    connection: sa.Connection, shard: int, after: float
-) -> tuple[WindowSummary, ...]:
+def _open_windows(connection: sa.Connection, shard: int, after: float) -> tuple[WindowSummary, ...]:
     table = tables.window
     rows = connection.execute(
         sa.select(table.c.body).where(table.c.shard == shard, table.c.start > after)
@@ -236,9 +232,7 @@ def _write_gold(connection: sa.Connection, records: ShardRecords) -> None:
     )
 
 
-def _write_dead_letters(
-    connection: sa.Connection, refused: Sequence[Refused], now: float
-) -> None:
+def _write_dead_letters(connection: sa.Connection, refused: Sequence[Refused], now: float) -> None:
     if not refused:
         return
     connection.execute(

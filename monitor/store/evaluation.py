@@ -48,9 +48,7 @@ def mark_judged(connection: sa.Connection, ticket_ids: Sequence[str]) -> None:
     table = tables.label
     for start in range(0, len(ticket_ids), 500):
         part = ticket_ids[start : start + 500]
-        connection.execute(
-            sa.update(table).where(table.c.ticket_id.in_(part)).values(judged=True)
-        )
+        connection.execute(sa.update(table).where(table.c.ticket_id.in_(part)).values(judged=True))
 
 
 def number(connection: sa.Connection, name: str, default: float) -> float:
@@ -118,8 +116,9 @@ def detector_states(connection: sa.Connection, models: Iterable[str]) -> dict[De
     """Return the stored states of these students' detectors."""
     table = tables.detector_state
     rows = connection.execute(
-        sa.select(table.c.detector, table.c.metric, table.c.segment, table.c.model, table.c.body)
-        .where(table.c.model.in_(list(models)))
+        sa.select(
+            table.c.detector, table.c.metric, table.c.segment, table.c.model, table.c.body
+        ).where(table.c.model.in_(list(models)))
     )
     return {DetectorKey(*row[:4]): row[4] for row in rows}
 

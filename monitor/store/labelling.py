@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 
 import msgspec
 import sqlalchemy as sa
@@ -65,32 +66,30 @@ def claim(
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
-    day, claims, spent = day_of(now), [], False
-    for body, attempts in rows:
-        sample = _decode_sample(body)
-        cost = most_it_can_cost(sample)
-        if not _reserve(connection, day, cost, daily_usd):
-            spent = True
-            break
-        claims.append(
-            Claim(
-                sample=sample, attempts=attempts + 1, until=now + lease, reserved_usd=cost, day=day
-            )
-        )
-    for claimed in claims:
-        connection.execute(
-            sa.update(table)
-            .where(table.c.ticket_id == claimed.sample.ticket_id)
-            .values(
-                state="claimed",
-                claimed_by=owner,
-                claimed_until=claimed.until,
-                attempts=claimed.attempts,
-                reserved_usd=claimed.reserved_usd,
-                reserved_day=day,
-            )
-        )
-    return Claims(claims=tuple(claims), budget_spent=spent)
+    samples = [(_decode_sample(body), attempts) for body, attempts in rows]
+    costs = [most_it_can_cost(sample) for sample, _ in samples]
+    day = day_of(now)
+    affordable = _reserve(connection, day, costs, daily_usd)
+    claims = [
+        Claim(sample=sample, attempts=attempts + 1, until=now + lease, reserved_usd=cost, day=day)
+        for (sample, attempts), cost in zip(samples[:affordable], costs, strict=False)
+    ]
+    _update(
+        connection,
+        [
+            {
+                "key": claimed.sample.ticket_id,
+                "state": "claimed",
+                "claimed_by": owner,
+                "claimed_until": claimed.until,
+                "attempts": claimed.attempts,
+                "reserved_usd": claimed.reserved_usd,
+                "reserved_day": day,
+            }
+            for claimed in claims
+        ],
+    )
+    return Claims(claims=tuple(claims), budget_spent=affordable < len(samples))
 
 
 def _expire_claims(connection: sa.Connection, now: float) -> None:
@@ -100,28 +99,35 @@ def _expire_claims(connection: sa.Connection, now: float) -> None:
         .where(table.c.state == "claimed", table.c.claimed_until < now)
         .with_for_update(skip_locked=True)
     ).all()
-    for ticket_id, day, reserved in expired:
+    for _, day, reserved in expired:
         _settle(connection, day, reserved, billed=reserved, calls=1)
-        _update(connection, ticket_id, state="waiting", reserved_usd=0.0, claimed_by="")
+    _update(connection, [_given_back(ticket_id) for ticket_id, _, _ in expired])
 
 
-def _reserve(connection: sa.Connection, day: str, cost: float, daily_usd: float) -> bool:
+def _given_back(ticket_id: str) -> dict[str, object]:
+    return {"key": ticket_id, "state": "waiting", "reserved_usd": 0.0, "claimed_by": ""}
+
+
+def _reserve(connection: sa.Connection, day: str, costs: list[float], daily_usd: float) -> int:
+    """Set money aside for as many of these calls, in order, as the day's budget reaches."""
+    if not costs:
+        return 0
     table = tables.spend
     connection.execute(
         insert(connection, table)
         .values(day=day, reserved_usd=0.0, settled_usd=0.0, calls=0)
         .on_conflict_do_nothing()
     )
-    # the guard stands in the UPDATE: two labellers at the cap cannot both pass it
-    reserved = connection.execute(
+    # the row is locked until this transaction ends: two labellers at the cap go one by one
+    row = connection.execute(sa.select(table).where(table.c.day == day).with_for_update()).one()
+    left = daily_usd - row.reserved_usd - row.settled_usd
+    affordable = sum(total <= left for total in accumulate(costs))
+    connection.execute(
         sa.update(table)
-        .where(
-            table.c.day == day,
-            table.c.reserved_usd + table.c.settled_usd + cost <= daily_usd,
-        )
-        .values(reserved_usd=table.c.reserved_usd + cost)
+        .where(table.c.day == day)
+        .values(reserved_usd=table.c.reserved_usd + sum(costs[:affordable]))
     )
-    return reserved.rowcount == 1
+    return affordable
 
 
 def _settle(
@@ -141,80 +147,95 @@ def _settle(
     )
 
 
-def _update(connection: sa.Connection, ticket_id: str, **values: object) -> int:
+def _update(connection: sa.Connection, rows: list[dict[str, object]]) -> None:
+    """Change samples, each found by its `key`; all rows change the same columns."""
+    if not rows:
+        return
     table = tables.sample
-    statement = sa.update(table).where(table.c.ticket_id == ticket_id).values(**values)
-    return connection.execute(statement).rowcount
-
-
-def _still_mine(connection: sa.Connection, claimed: Claim, owner: str) -> bool:
-    table = tables.sample
-    found = connection.execute(
-        sa.select(table.c.ticket_id)
-        .where(
-            table.c.ticket_id == claimed.sample.ticket_id,
-            table.c.state == "claimed",
-            table.c.claimed_by == owner,
-            table.c.attempts == claimed.attempts,
-        )
-        .with_for_update()
+    values = {name: sa.bindparam(name) for name in rows[0] if name != "key"}
+    connection.execute(
+        sa.update(table).where(table.c.ticket_id == sa.bindparam("key")).values(values), rows
     )
-    return found.one_or_none() is not None
 
 
-def write_label(connection: sa.Connection, *, owner: str, claimed: Claim, label: Label) -> bool:
-    """Write the teacher's answer and settle its cost; False when the claim was lost meanwhile."""
-    if not _still_mine(connection, claimed, owner):
-        return False
-    _settle(connection, claimed.day, claimed.reserved_usd, billed=label.cost_usd, calls=1)
+def still_mine(connection: sa.Connection, owner: str, claims: Sequence[Claim]) -> dict[str, Claim]:
+    """Return, by ticket, the claims that did not expire and pass to another labeller meanwhile."""
+    table = tables.sample
+    mine: dict[str, Claim] = {}
+    by_ticket = {claimed.sample.ticket_id: claimed for claimed in claims}
+    for start in range(0, len(claims), 500):
+        part = [claimed.sample.ticket_id for claimed in claims[start : start + 500]]
+        rows = connection.execute(
+            sa.select(table.c.ticket_id, table.c.attempts)
+            .where(
+                table.c.ticket_id.in_(part),
+                table.c.state == "claimed",
+                table.c.claimed_by == owner,
+            )
+            .with_for_update()
+        )
+        for ticket_id, attempts in rows:
+            if by_ticket[ticket_id].attempts == attempts:
+                mine[ticket_id] = by_ticket[ticket_id]
+    return mine
+
+
+def write_labels(connection: sa.Connection, answered: Sequence[tuple[Claim, Label]]) -> None:
+    """Write the teacher's answers to claims that are `still_mine`, and settle their cost."""
+    if not answered:
+        return
+    for day in {claimed.day for claimed, _ in answered}:
+        of_day = [(c, label) for c, label in answered if c.day == day]
+        _settle(
+            connection,
+            day,
+            sum(c.reserved_usd for c, _ in of_day),
+            billed=sum(label.cost_usd for _, label in of_day),
+            calls=len(of_day),
+        )
     _update(
         connection,
-        label.ticket_id,
-        state="abstained" if label.output is None else "labelled",
-        reserved_usd=0.0,
+        [
+            {
+                "key": label.ticket_id,
+                "state": "abstained" if label.output is None else "labelled",
+                "reserved_usd": 0.0,
+            }
+            for _, label in answered
+        ],
     )
-    sample = claimed.sample
     connection.execute(
-        insert(connection, tables.label)
-        .values(
-            ticket_id=label.ticket_id,
-            at=sample.at,
-            labelled_at=label.at,
-            reason=sample.reason,
-            model=sample.model,
-            disagreement=label.disagreement,
-            judged=False,
-            body=_encode(label),
-        )
-        .on_conflict_do_nothing()
+        insert(connection, tables.label).on_conflict_do_nothing(),
+        [
+            {
+                "ticket_id": label.ticket_id,
+                "at": claimed.sample.at,
+                "labelled_at": label.at,
+                "reason": claimed.sample.reason,
+                "model": claimed.sample.model,
+                "disagreement": label.disagreement,
+                "judged": False,
+                "body": _encode(label),
+            }
+            for claimed, label in answered
+        ],
     )
-    return True
 
 
 def release(
     connection: sa.Connection,
     *,
-    owner: str,
     claimed: Claim,
     not_before: float,
     billed_usd: float,
     lost: bool,
-) -> bool:
-    """Give a sample back after the teacher did not answer; `lost`: never ask about it again."""
-    if not _still_mine(connection, claimed, owner):
-        return False
+) -> None:
+    """Give a sample that is `still_mine` back; `lost`: nobody is to ask about it again."""
     _settle(
         connection, claimed.day, claimed.reserved_usd, billed=billed_usd, calls=int(billed_usd > 0)
     )
-    _update(
-        connection,
-        claimed.sample.ticket_id,
-        state="lost" if lost else "waiting",
-        not_before=not_before,
-        reserved_usd=0.0,
-        claimed_by="",
-    )
-    return True
+    changes = {"state": "lost" if lost else "waiting", "not_before": not_before}
+    _update(connection, [{**_given_back(claimed.sample.ticket_id), **changes}])
 
 
 class Spend(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,9 +36,7 @@ def dead_letters(
     if letter_id is not None:
         query = query.where(table.c.id == letter_id)
     return [
-        DeadLetter(
-            **{**row, "headers": [(n, base64.b64decode(v)) for n, v in row["headers"]]}
-        )
+        DeadLetter(**{**row, "headers": [(n, base64.b64decode(v)) for n, v in row["headers"]]})
         for row in connection.execute(query).mappings()
     ]
 

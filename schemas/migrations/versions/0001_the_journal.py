@@ -66,12 +66,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("lane", "version", name=op.f("pk_champion")),
     )
     op.create_table(
-        "cursor",
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("position", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_cursor")),
-    )
-    op.create_table(
         "dead_letter",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
@@ -139,6 +133,14 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_gold_at"), ["at"], unique=False)
 
     op.create_table(
+        "health",
+        sa.Column("component", sa.String(length=32), nullable=False),
+        sa.Column("instance", sa.String(length=128), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("component", "instance", name=op.f("pk_health")),
+    )
+    op.create_table(
         "label",
         sa.Column("ticket_id", sa.String(length=256), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
@@ -162,6 +164,12 @@ def upgrade() -> None:
         sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+    )
+    op.create_table(
+        "number",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_number")),
     )
     op.create_table(
         "outbox",
