@@ -56,7 +56,7 @@ def read_recorded(path: Path) -> Iterator[RecordedRow]:
     number = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(lines, start=1):  # noqa: B007 - the message below names it
                 if line.strip():
                     yield decoder.decode(line)
     except (OSError, EOFError, msgspec.DecodeError, RecursionError) as error:
