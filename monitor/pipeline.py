@@ -163,6 +163,11 @@ class Pipeline:
         self._samples: list[Sample] = []
         self._gold: list[Gold] = []
 
+    @property
+    def watermark(self) -> float:
+        """Event time up to which this shard is done, seconds UTC; 0 before the first event."""
+        return self._watermark.value
+
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter, for what the loop counts beside the pipeline (`dead_letters`)."""
         self._counters[name] = self._counters.get(name, 0) + by

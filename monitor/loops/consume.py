@@ -105,6 +105,12 @@ class ConsumeLoop:
         self._write_unwritten()
         self._report(now)
 
+    @property
+    def watermark(self) -> float | None:
+        """Event time up to which every owned shard is done; None before the first event."""
+        marks = [shard.pipeline.watermark for shard in self._shards.values()]
+        return min((mark for mark in marks if mark > 0), default=None)
+
     def close(self) -> None:
         """Leave the source; what was not checkpointed is read again by whoever comes next."""
         self._source.close()

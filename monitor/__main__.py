@@ -1,0 +1,480 @@
+"""The command line: `proctord`. The one file that sees both programs.
+
+Data goes to stdout and talk to stderr. Exit codes: 0 ok, 1 failure, 2 usage, 69 a dependency is
+down, 75 held by another process, 78 configuration or schema. Heavy modules are imported inside
+the commands that need them, so that `proctord --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from schemas.errors import NotFoundError, ProctordError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from monitor.config import MonitorSettings
+    from retrain.app import RetrainApp
+    from retrain.config import RetrainSettings
+
+app = typer.Typer(
+    name="proctord",
+    help="Keeps a distilled student honest.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+dlq = typer.Typer(help="Messages that could not be used, with their bytes.", no_args_is_help=True)
+db = typer.Typer(help="The journal's schema.", no_args_is_help=True)
+labels = typer.Typer(help="The teacher's answers.", no_args_is_help=True)
+app.add_typer(dlq, name="dlq")
+app.add_typer(db, name="db")
+app.add_typer(labels, name="labels")
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="PROCTORD_CONFIG", help="The settings file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, for machines.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why: it stands in the audit.")]
+ByOption = Annotated[str, typer.Option("--by", help="Who does it: it stands in the audit.")]
+DEFAULT_CONFIG = Path("proctord.toml")
+
+
+class House(NamedTuple):
+    """Both programs' settings, and the journal they meet in."""
+
+    monitor: MonitorSettings
+    retrain: RetrainSettings
+    engine: sa.Engine
+
+    @property
+    def lane(self) -> str:
+        """Name of the student's task."""
+        return self.retrain.retrain.lane
+
+    def retraining(self) -> RetrainApp:
+        """Wire the retraining program."""
+        from retrain.app import build
+
+        return build(self.retrain, self.engine, time.time)
+
+
+def load(config: Path) -> tuple[MonitorSettings, RetrainSettings]:
+    """Read both programs' settings from one file.
+
+    Raises
+    ------
+    ConfigError: the file, a table or a key is at fault.
+    """
+    from monitor.config import MonitorSettings
+    from retrain.config import RetrainSettings
+    from schemas.settings import load_settings, read_file, refuse_unknown
+
+    tables = read_file(config)
+    refuse_unknown(tables, (MonitorSettings, RetrainSettings), str(config))
+    monitor = load_settings(MonitorSettings, tables, str(config))
+    return monitor, load_settings(RetrainSettings, tables, str(config))
+
+
+def enter(config: Path) -> House:
+    """Read the settings and open the journal, which is created when it is empty.
+
+    Raises
+    ------
+    ConfigError, SchemaMismatchError, DependencyDownError
+    """
+    from schemas.journal import ensure_schema, open_journal
+
+    monitor, retrain = load(config)
+    engine = open_journal(monitor.journal.url)
+    ensure_schema(engine)
+    return House(monitor, retrain, engine)
+
+
+# --- the daemon ------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    only: Annotated[
+        str, typer.Option(help="Loops to run here, separated by commas; default: all.")
+    ] = "consume,label,evaluate,notify,retrain",
+) -> None:
+    """Watch, tell, retrain: the daemon. SIGTERM drains and ends it; a second one ends it now."""
+    from monitor.daemon import serve
+
+    house = enter(config)
+    wanted = frozenset(part.strip() for part in only.split(","))
+    known = {"consume", "label", "evaluate", "notify", "retrain"}
+    if not wanted <= known:
+        raise typer.BadParameter(f"--only takes {', '.join(sorted(known))}")
+    serve(
+        house.monitor,
+        house.engine,
+        lane=house.lane,
+        only=wanted,
+        retraining=house.retraining() if "retrain" in wanted else None,
+    )
+
+
+@app.command()
+def replay(
+    files: Annotated[Path, typer.Argument(help="Directory with tickets/, answers/, feedback/.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    answers: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Recorded teacher answers: {id, text, teacher: {label}}."),
+    ] = None,
+) -> None:
+    """Run the same core on history, under a virtual clock: prints signals and decisions."""
+    from monitor.backtest import run_backtest
+    from retrain.backtest import JournalPolicy
+
+    monitor, retrain = load(config)
+    counted = run_backtest(
+        files,
+        monitor,
+        lane=retrain.retrain.lane,
+        labels=answers,
+        policy=lambda engine: JournalPolicy(engine, retrain),
+        write=typer.echo,
+    )
+    typer.echo(f"{counted.records:,} events, {counted.labels:,} labels", err=True)
+
+
+@app.command()
+def demo(
+    tickets: Annotated[
+        Path | None,
+        typer.Option(help="Recorded tickets {id, text, teacher: {label, ...}, gold?} to run on."),
+    ] = None,
+    history: Annotated[
+        int | None, typer.Option(help="With --tickets: how many of them taught the first student.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Leave the state here, for the other commands.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed tells the same story.")] = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the whole loop in a shop in a box, in about a minute."""
+    from monitor.demo.show import show
+    from retrain.app import build
+
+    show(
+        tickets=tickets, history=history, keep=keep, seed=seed, as_json=as_json, load=load, build=build
+    )
+
+
+# --- looking ---------------------------------------------------------------------------------
+
+
+@app.command()
+def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """How things are: student, quality, retraining, alerts, events, money."""
+    from monitor import status as page
+    from schemas.journal import reader
+
+    house = enter(config)
+    with reader(house.engine).begin() as connection:
+        found = page.gather(
+            connection,
+            now=time.time(),
+            lane=house.lane,
+            contract=house.monitor.contract,
+            stale_after=house.monitor.evaluation.stale_seconds,
+        )
+    if as_json:
+        _print_json(page.as_json(found))
+    else:
+        _print_rows(page.rows(found))
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Read the settings and say what they come to; nothing is opened."""
+    from monitor.app import make_channels
+
+    monitor, retrain = load(config)
+    monitor.sampling.salt()
+    make_channels(monitor)
+    _print_rows(
+        [
+            ("file", f"{config} is fine"),
+            ("journal", _without_password(monitor.journal.url)),
+            ("source", monitor.source.kind),
+            ("teacher", monitor.teacher.kind),
+            ("contract", f"{monitor.contract.hash}, tolerance {monitor.contract.tolerance:.1%}"),
+            ("registry", str(retrain.registry.root)),
+            ("lane", retrain.retrain.lane),
+            ("channels", ", ".join(monitor.alerts.channels)),
+        ]
+    )
+
+
+@app.command()
+def doctor(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Try everything the daemon needs, and say what is missing and how to get it."""
+    from monitor.doctor import examine
+
+    monitor, retrain = load(config)
+    findings = examine(monitor, registry=retrain.registry.root, python=retrain.retrain.python)
+    for finding in findings:
+        typer.echo(finding.line())
+    worst = max((finding.exit_code for finding in findings), default=0)
+    if worst:
+        raise typer.Exit(worst)
+
+
+@app.command()
+def alerts(
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """What fires, and what fired lately."""
+    import msgspec
+
+    from monitor.alerts.figures import utc
+    from monitor.store.notifying import recent_alerts
+    from schemas.journal import reader
+
+    house = enter(config)
+    with reader(house.engine).begin() as connection:
+        found = recent_alerts(connection, limit)
+    if as_json:
+        _print_json(msgspec.to_builtins(found))
+        return
+    for alert in found:
+        condition = alert.condition
+        typer.echo(f"{alert.state:8} {condition.severity:4} {condition.name}  {utc(alert.started_at)}")
+        typer.echo(f"    {condition.summary}")
+    if not found:
+        typer.echo("no alert yet", err=True)
+
+
+@dlq.command("list")
+def dlq_list(
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 50,
+) -> None:
+    """One line for each dead letter: where it came from and what is wrong with it."""
+    from monitor.alerts.figures import utc
+    from monitor.store.reading import dead_letters
+    from schemas.journal import reader
+
+    house = enter(config)
+    with reader(house.engine).begin() as connection:
+        found = dead_letters(connection, limit=limit)
+    for letter in found:
+        place = f"{letter.partition}@{letter.offset}"
+        typer.echo(f"{letter.id:6}  {utc(letter.at)}  {letter.stage:8}  {place}  {letter.message}")
+    if not found:
+        typer.echo("no dead letters", err=True)
+
+
+@dlq.command("show")
+def dlq_show(
+    letter_id: Annotated[int, typer.Argument(help="The id that `dlq list` gives.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    raw: Annotated[bool, typer.Option("--raw", help="Only the value's bytes, unchanged.")] = False,
+) -> None:
+    """One dead letter with everything that came with it."""
+    from monitor.alerts.figures import utc
+    from monitor.store.reading import dead_letters
+    from schemas.journal import reader
+
+    house = enter(config)
+    with reader(house.engine).begin() as connection:
+        found = dead_letters(connection, letter_id=letter_id)
+    if not found:
+        raise NotFoundError(f"no dead letter {letter_id}", next_step="see `proctord dlq list`")
+    letter = found[0]
+    if raw:
+        sys.stdout.buffer.write(letter.value or b"")
+        return
+    _print_rows(
+        [
+            ("message", letter.message),
+            ("stage", letter.stage),
+            ("field", letter.field or "the whole message"),
+            ("topic", letter.topic),
+            ("place", f"{letter.partition}, offset {letter.offset}"),
+            ("stamped", utc(letter.timestamp) if letter.timestamp else "never"),
+            ("arrived", utc(letter.at)),
+            ("key", repr(letter.key)),
+            ("headers", repr(letter.headers)),
+            ("bytes", str(len(letter.value or b""))),
+            ("value", repr((letter.value or b"")[:2000])),
+        ]
+    )
+
+
+# --- students --------------------------------------------------------------------------------
+
+
+@app.command()
+def models(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Every student in the registry, newest first."""
+    import msgspec
+
+    from monitor.alerts.figures import utc
+
+    found = enter(config).retraining().models()
+    if as_json:
+        _print_json(msgspec.to_builtins(found))
+        return
+    for model in found:
+        serving = "serves" if model.serving is not None else model.state
+        typer.echo(
+            f"{model.artefact_id[:16]}  {utc(model.created_at)}  {serving:12}  run {model.run_id}"
+        )
+    if not found:
+        typer.echo("no student yet: `proctord labels import`, then `proctord retrain`", err=True)
+
+
+@app.command()
+def retrain(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be decided now, and why.")
+    ] = False,
+    reason: ReasonOption = "",
+    by: ByOption = "",
+) -> None:
+    """Ask for a retraining; the daemon starts it."""
+    program = enter(config).retraining()
+    now = time.time()
+    if dry_run:
+        decision = program.dry_run(now)
+        typer.echo(f"{decision.action} ({decision.rule}): {decision.reason}")
+        return
+    wanted = program.request_run(_actor(by), _needed(reason), now)
+    typer.echo(f"run {wanted.run_id} is requested; see `proctord status`")
+
+
+@app.command()
+def promote(
+    artefact_id: Annotated[str, typer.Argument(help="The student, or enough of its first digits.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    reason: ReasonOption = "",
+    by: ByOption = "",
+) -> None:
+    """Let a student serve whatever the gates said of it. Audited."""
+    program = enter(config).retraining()
+    champion = program.promote(artefact_id, _actor(by), _needed(reason), time.time())
+    typer.echo(f"{champion.artefact_id} serves as version {champion.version}")
+
+
+@app.command()
+def rollback(
+    config: ConfigOption = DEFAULT_CONFIG, reason: ReasonOption = "", by: ByOption = ""
+) -> None:
+    """Let the student before this one serve again. Audited."""
+    program = enter(config).retraining()
+    champion = program.rollback(_actor(by), _needed(reason), time.time())
+    typer.echo(f"{champion.artefact_id} serves as version {champion.version}")
+
+
+@app.command()
+def audit(
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 50,
+) -> None:
+    """Who did what, when and why."""
+    from monitor.alerts.figures import utc
+    from monitor.store.reading import audit as rows
+    from schemas.journal import reader
+
+    house = enter(config)
+    with reader(house.engine).begin() as connection:
+        for row in rows(connection, limit):
+            what = f"{row['action']} {row['subject']}"
+            typer.echo(f"{utc(row['at'])}  {row['actor']}  {what}: {row['reason']}")
+
+
+@labels.command("import")
+def labels_import(
+    file: Annotated[Path, typer.Argument(help="{id, text, teacher: {label, ...}, gold?} a line.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Take in historic teacher answers, so that a first student can be distilled from them."""
+    from monitor.teachers.scripted import read_recorded
+
+    program = enter(config).retraining()
+    count = program.import_labels(read_recorded(file), time.time())
+    typer.echo(f"{count:,} labels are new; `proctord retrain --reason ...` distils from them")
+
+
+# --- the journal -----------------------------------------------------------------------------
+
+
+@db.command("upgrade")
+def db_upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Bring the journal's tables to this version. Back it up first."""
+    from schemas.journal import open_journal, upgrade
+
+    monitor, _ = load(config)
+    typer.echo(f"the journal is at {upgrade(open_journal(monitor.journal.url))}")
+
+
+@db.command("current")
+def db_current(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Which version the journal has, and which this proctord wants."""
+    from schemas.journal import open_journal, schema_revision
+
+    monitor, _ = load(config)
+    current, wanted = schema_revision(open_journal(monitor.journal.url))
+    typer.echo(f"journal: {current or 'empty'}, this proctord: {wanted}")
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def _actor(by: str) -> str:
+    return by or f"{getpass.getuser()}@{os.uname().nodename}"
+
+
+def _needed(reason: str) -> str:
+    if not reason.strip():
+        raise typer.BadParameter("say why: --reason '...' stands in the audit")
+    return reason.strip()
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    width = max(len(title) for title, _ in rows)
+    for title, words in rows:
+        typer.echo(f"{title:<{width}}  {words}")
+
+
+def _print_json(body: Any) -> None:
+    typer.echo(json.dumps(body, indent=2, sort_keys=True))
+
+
+def main() -> None:
+    """Run a command; an error that was foreseen is told in words and not as a traceback."""
+    try:
+        app()
+    except ProctordError as error:
+        typer.echo(f"proctord: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
