@@ -172,7 +172,13 @@ def demo(
     from retrain.app import build
 
     show(
-        tickets=tickets, history=history, keep=keep, seed=seed, as_json=as_json, load=load, build=build
+        tickets=tickets,
+        history=history,
+        keep=keep,
+        seed=seed,
+        as_json=as_json,
+        load=load,
+        build=build,
     )
 
 
@@ -257,7 +263,9 @@ def alerts(
         return
     for alert in found:
         condition = alert.condition
-        typer.echo(f"{alert.state:8} {condition.severity:4} {condition.name}  {utc(alert.started_at)}")
+        typer.echo(
+            f"{alert.state:8} {condition.severity:4} {condition.name}  {utc(alert.started_at)}"
+        )
         typer.echo(f"    {condition.summary}")
     if not found:
         typer.echo("no alert yet", err=True)

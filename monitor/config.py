@@ -148,7 +148,9 @@ class AlertsTable(Section):
     repeat_seconds: float = Field(default=4 * 3600.0, gt=0)
     #: where people can look at this proctord, for links
     external_url: str = ""
-    channels: dict[str, ChannelTable] = {"terminal": ChannelTable(kind="stdout")}
+    channels: dict[str, ChannelTable] = Field(
+        default_factory=lambda: {"terminal": ChannelTable(kind="stdout")}
+    )
 
 
 class MonitorSettings(ProgramSettings):

@@ -47,33 +47,33 @@ def _say(node: Node, phrases: Phrases, rng: random.Random) -> str:
 
 @lru_cache(maxsize=4096)
 def _parse(pattern: str) -> tuple[Node, ...]:
-    tokens = _TOKEN.findall(pattern)
-    (nodes,) = _alternatives(tokens, until="")
-    if tokens:
+    pieces = _TOKEN.findall(pattern)
+    (nodes,) = _alternatives(pieces, until="")
+    if pieces:
         raise ValueError(f"a bracket too many in {pattern!r}")
     return nodes
 
 
-def _alternatives(tokens: list[str], until: str) -> tuple[tuple[Node, ...], ...]:
-    """Read up to the closing bracket `until`; the tokens read are taken off the list."""
+def _alternatives(pieces: list[str], until: str) -> tuple[tuple[Node, ...], ...]:
+    """Read up to the closing bracket `until`; the pieces read are taken off the list."""
     found: list[tuple[Node, ...]] = []
     nodes: list[Node] = []
-    while tokens:
-        token = tokens.pop(0)
-        if token == until:
+    while pieces:
+        piece = pieces.pop(0)
+        if piece == until:
             return (*found, tuple(nodes))
-        if token == "|" and until:
+        if piece == "|" and until:
             found.append(tuple(nodes))
             nodes = []
-        elif token == "(":
-            nodes.append(_alternatives(tokens, ")"))
-        elif token == "[":
-            nodes.append(((), *_alternatives(tokens, "]")))
-        elif token in {")", "]"}:
-            tokens.insert(0, token)
+        elif piece == "(":
+            nodes.append(_alternatives(pieces, ")"))
+        elif piece == "[":
+            nodes.append(((), *_alternatives(pieces, "]")))
+        elif piece in {")", "]"}:
+            pieces.insert(0, piece)
             break
         else:
-            nodes.append(token)
+            nodes.append(piece)
     if until:
         raise ValueError(f"a bracket is not closed: {until}")
     return (*found, tuple(nodes))

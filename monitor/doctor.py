@@ -1,0 +1,159 @@
+"""`proctord doctor`: try what the daemon needs, one thing at a time, and say how to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from monitor.app import make_channels, make_source, make_teacher
+from monitor.config import MonitorSettings
+from monitor.teachers import Question
+from schemas.errors import ProctordError, TeacherUnavailableError
+from schemas.journal import open_journal, schema_revision
+
+#: bytes without which a retraining would end in a full disk
+ENOUGH_DISK: Final = 2 * 1024**3
+#: SQLite before this can corrupt a write-ahead log under two checkpointers (sqlite.org/wal.html)
+SAFE_SQLITE: Final = (3, 51, 3)
+
+
+class Finding(NamedTuple):
+    """What one look came to."""
+
+    what: str
+    outcome: Literal["ok", "note", "broken"]
+    words: str
+    exit_code: int = 0
+
+    def line(self) -> str:
+        """Return it as one line for a terminal."""
+        return f"{self.outcome:6}  {self.what:10}  {self.words}"
+
+
+def examine(settings: MonitorSettings, *, registry: Path, python: Path) -> list[Finding]:
+    """Look at everything; one thing that is broken hides no other."""
+    looks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("journal", lambda: _journal(settings)),
+        ("codecs", _codecs),
+        ("source", lambda: _source(settings)),
+        ("teacher", lambda: _teacher(settings)),
+        ("channels", lambda: _channels(settings)),
+        ("registry", lambda: _registry(registry)),
+        ("trainer", lambda: _trainer(python)),
+        ("sampling", lambda: _salt(settings)),
+    )
+    return [finding for what, look in looks for finding in _guarded(what, look)]
+
+
+def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    try:
+        return list(look())
+    except ProctordError as error:
+        words = " - ".join(str(error).splitlines())
+        return [Finding(what, "broken", words, error.exit_code)]
+
+
+def _journal(settings: MonitorSettings) -> Iterator[Finding]:
+    engine = open_journal(settings.journal.url)
+    current, wanted = schema_revision(engine)
+    name = engine.url.render_as_string(hide_password=True)
+    if current not in {None, wanted}:
+        yield Finding("journal", "broken", f"{name} is at {current}: run `proctord db upgrade`", 78)
+    else:
+        yield Finding("journal", "ok", f"{name}, {current or 'empty'}")
+    if engine.dialect.name == "sqlite" and sqlite3.sqlite_version_info < SAFE_SQLITE:
+        words = f"SQLite {sqlite3.sqlite_version}: one process checkpoints, as proctord sees to"
+        yield Finding("journal", "note", f"{words}; let no other program write to the file")
+
+
+def _codecs() -> Iterator[Finding]:
+    modules = {"crc32c": "crc32c", "lz4": "lz4", "snappy": "snappy", "zstd": "zstandard"}
+    missing = [name for name, module in modules.items() if not importlib.util.find_spec(module)]
+    if missing:
+        words = f"missing: {', '.join(missing)}; install `kafka-python[crc32c,lz4,snappy,zstd]`"
+        yield Finding("codecs", "broken", words, 69)
+    else:
+        yield Finding("codecs", "ok", "crc32c, gzip, lz4, snappy, zstd")
+
+
+def _source(settings: MonitorSettings) -> Iterator[Finding]:
+    source = make_source(settings.source)
+    try:
+        found = source.poll(5.0)
+    finally:
+        source.close()
+    yield Finding("source", "ok", f"{settings.source.kind} answers; shards {sorted(found.gained)}")
+
+
+def _teacher(settings: MonitorSettings) -> Iterator[Finding]:
+    teacher = make_teacher(settings.teacher)
+    if settings.teacher.kind == "scripted":
+        yield Finding("teacher", "ok", "recorded answers are readable")
+        return
+    question = Question(
+        ticket_id="doctor", text="Where is my parcel?", taxonomy=settings.task.labels
+    )
+    try:
+        answer = teacher.ask(question)
+    except TeacherUnavailableError as error:
+        yield Finding("teacher", "broken", " - ".join(str(error).splitlines()), error.exit_code)
+        return
+    finally:
+        teacher.close()
+    said = f"answers in {answer.latency_ms:.0f} ms for ${answer.cost_usd:.6f}"
+    if answer.output is None:
+        yield Finding("teacher", "broken", f"{said}, but abstained: {answer.abstained}", 1)
+    else:
+        yield Finding("teacher", "ok", f"{teacher.name} {said}")
+
+
+def _channels(settings: MonitorSettings) -> Iterator[Finding]:
+    names = ", ".join(make_channels(settings))
+    yield Finding("channels", "ok" if names else "note", names or "none: nobody would be told")
+
+
+def _registry(root: Path) -> Iterator[Finding]:
+    place = root if root.exists() else root.absolute().parent
+    if not os.access(place, os.W_OK):
+        yield Finding("registry", "broken", f"{place} cannot be written to", 78)
+        return
+    free = shutil.disk_usage(place).free
+    words = f"{root}, {free / 1024**3:.1f} GiB free"
+    yield Finding("registry", "ok" if free >= ENOUGH_DISK else "note", words)
+
+
+def _trainer(python: Path) -> Iterator[Finding]:
+    # in the interpreter of the child: this process must not import torch
+    script = "import torch, transformers; print(torch.__version__, transformers.__version__)"
+    try:
+        done = subprocess.run(  # noqa: S603 - the interpreter that the settings name
+            [python, "-c", script], capture_output=True, text=True, timeout=120, check=False
+        )
+    except OSError as error:
+        yield Finding("trainer", "broken", f"{python}: {error.strerror}", 78)
+        return
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        words = f"{python}: {last[0]}; install `proctord[train]` there"
+        yield Finding("trainer", "broken", words, 69)
+        return
+    torch_version, transformers_version = done.stdout.split()
+    yield Finding("trainer", "ok", f"torch {torch_version}, transformers {transformers_version}")
+
+
+def _salt(settings: MonitorSettings) -> Iterator[Finding]:
+    settings.sampling.salt()
+    if settings.sampling.salt_env is None and settings.sampling.salt_file is None:
+        yield Finding(
+            "sampling",
+            "note",
+            "no `salt_env` or `salt_file`: whoever knows proctord can foresee it",
+        )
+    else:
+        yield Finding("sampling", "ok", f"{settings.sampling.random_rate:.1%} of the tickets")
