@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from retrain import store
+from retrain import evidence, store
 from retrain.config import RetrainSettings
 from retrain.policy import decide
 from retrain.store import Champion
@@ -37,7 +37,7 @@ class JournalPolicy:
     def decide(self, now: float) -> Decision | None:
         """Return the decision of this moment; None when it is the last one again."""
         with self._engine.begin() as connection:
-            situation = store.gather(
+            situation = evidence.gather(
                 connection, self._lane, probation_labels=self._probation_labels
             )
             decision = decide(situation, self._contract, now)
