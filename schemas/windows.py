@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
+
+_Key = TypeVar("_Key", str, int)
 
 #: More predicted classes than this in one window are counted under OTHER.
 MAX_CLASSES = 512
@@ -59,6 +63,12 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True):
     text_length: Moments = Moments()
     latency_ms: Moments = Moments()
     cost_usd: Moments = Moments()
+    #: how those values are spread: count by bin (`monitor.features` says which bin is what)
+    confidence_bins: dict[int, int] = {}
+    text_length_bins: dict[int, int] = {}
+    latency_bins: dict[int, int] = {}
+    #: words of the tickets by hash bucket, of which there are 256; only where `segment` is `*`
+    words: dict[int, int] = {}
 
     @property
     def key(self) -> tuple[str, float]:
@@ -87,10 +97,14 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True):
             text_length=self.text_length.merge(other.text_length),
             latency_ms=self.latency_ms.merge(other.latency_ms),
             cost_usd=self.cost_usd.merge(other.cost_usd),
+            confidence_bins=_add(self.confidence_bins, other.confidence_bins),
+            text_length_bins=_add(self.text_length_bins, other.text_length_bins),
+            latency_bins=_add(self.latency_bins, other.latency_bins),
+            words=_add(self.words, other.words),
         )
 
 
-def _add(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+def _add(left: Mapping[_Key, int], right: Mapping[_Key, int]) -> dict[_Key, int]:
     total = dict(left)
     for name, count in right.items():
         total[name] = total.get(name, 0) + count

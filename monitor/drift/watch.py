@@ -1,0 +1,143 @@
+"""One feature: learning what is clean, watching, told, and watching again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from monitor.drift.evidence import carry_on
+from monitor.drift.reading import FEATURES, Reading
+from monitor.drift.reference import Judgement, Reference, fit, judge
+from monitor.drift.wording import KEPT, NOTABLE, Contributor, name_of
+
+#: A slice with fewer than this says nothing by itself.
+LEAST: Final = 20
+#: So many slices in a row that surprise nobody end an alarm.
+CALM_SLICES: Final = 7
+CALM_P: Final = 0.05
+
+
+class WatchState(msgspec.Struct, array_like=True):
+    """What the future of one feature depends on."""
+
+    #: slices seen in this generation
+    seen: int = 0
+    #: slices toward the first reference, or toward the next while the feature has drifted
+    gathered: list[Reading] = msgspec.field(default_factory=list)
+    #: one for each scale; none while learning
+    references: list[Reference] = msgspec.field(default_factory=list)
+    #: of each scale: the evidence, and the open block with the number of its slices
+    evidence: list[float] = msgspec.field(default_factory=list)
+    blocks: list[tuple[int, Reading]] = msgspec.field(default_factory=list)
+    told: bool = False
+    calm: int = 0
+
+
+class Alarm(NamedTuple):
+    """A feature drifted."""
+
+    #: which of the scales showed it, and its evidence
+    scale: int
+    evidence: float
+    #: counted in the block, and slices of the reference
+    n: int
+    slices: int
+    contributors: tuple[Contributor, ...]
+
+
+class Watch:
+    """Takes the readings of one feature, slice by slice."""
+
+    def __init__(
+        self,
+        state: WatchState,
+        *,
+        scales: Sequence[int],
+        needed: Sequence[float],
+        reference: int,
+        feature: str,
+    ) -> None:
+        self.state = state
+        self._scales = scales
+        self._needed = needed
+        self._reference = reference
+        self._feature = feature
+
+    def take(self, reading: Reading) -> Alarm | None:
+        """Take one slice; return the alarm that it led to."""
+        if reading.n < LEAST:
+            return None
+        state = self.state
+        state.seen += 1
+        if not state.references:
+            self._gather(reading)
+        elif state.told:
+            self._watch_for_the_end(reading)
+        else:
+            return self._watch(reading)
+        return None
+
+    def _gather(self, reading: Reading) -> None:
+        state = self.state
+        state.gathered.append(reading)
+        if len(state.gathered) >= self._reference:
+            ordered = FEATURES[self._feature].ordered
+            state.references = [
+                fit(state.gathered, slices, ordered=ordered) for slices in self._scales
+            ]
+            self._begin()
+
+    def _begin(self) -> None:
+        """Watch, with no evidence yet."""
+        state = self.state
+        state.gathered = []
+        state.told, state.calm = False, 0
+        state.evidence = [0.0] * len(self._scales)
+        state.blocks = [(0, Reading())] * len(self._scales)
+
+    def _watch_for_the_end(self, reading: Reading) -> None:
+        """After an alarm: either it passes, or it becomes what things are like now."""
+        state = self.state
+        state.calm = state.calm + 1 if judge(state.references[0], reading).p >= CALM_P else 0
+        if state.calm >= CALM_SLICES:
+            self._begin()
+        else:
+            self._gather(reading)
+
+    def _watch(self, reading: Reading) -> Alarm | None:
+        state = self.state
+        for scale, slices in enumerate(self._scales):
+            count, block = state.blocks[scale]
+            count, block = count + 1, block.merge(reading)
+            if count < slices:
+                state.blocks[scale] = (count, block)
+                continue
+            # blocks do not overlap: each p-value is of slices that no earlier one has seen
+            state.blocks[scale] = (0, Reading())
+            reference = state.references[scale]
+            judged = judge(reference, block)
+            state.evidence[scale] = carry_on(state.evidence[scale], judged.p)
+            if state.evidence[scale] >= self._needed[scale]:
+                return self._alarm(reference, scale, block.n, judged)
+        return None
+
+    def _alarm(self, reference: Reference, scale: int, n: int, judged: Judgement) -> Alarm:
+        evidence = self.state.evidence[scale]
+        self._begin()
+        self.state.told = True
+        return Alarm(
+            scale, evidence, n, reference.slices, _contributors(self._feature, reference, judged)
+        )
+
+
+def _contributors(feature: str, reference: Reference, judged: Judgement) -> tuple[Contributor, ...]:
+    found = [
+        Contributor(tuple(cells), name_of(feature, cells), before, float(now), float(score))
+        for cells, before, now, score in zip(
+            reference.groups, reference.shares, judged.shares, judged.scores, strict=True
+        )
+    ]
+    found.sort(key=lambda one: -abs(one.score))
+    return tuple(one for one in found[:KEPT] if abs(one.score) >= NOTABLE) or tuple(found[:1])

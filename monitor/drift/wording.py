@@ -1,0 +1,126 @@
+"""What drifted, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from monitor.features import bucket_of, confidence_from, size_from, words_of
+
+#: Contributors that a finding keeps, and that its sentence names.
+KEPT: Final = 12
+NAMED: Final = 3
+#: A contributor's score is at least this, unless none is.
+NOTABLE: Final = 2.0
+#: A word is worth naming when so many of the sampled texts have it.
+LEAST_TEXTS: Final = 3
+
+
+class Contributor(msgspec.Struct, frozen=True, array_like=True):
+    """One group of cells that moved."""
+
+    #: the cells of the feature that it is made of, and what to call it
+    cells: tuple[str, ...]
+    name: str
+    #: its share in the reference, and now
+    before: float
+    now: float
+    #: standard score of the difference, against clean slices
+    score: float
+
+
+def name_of(feature: str, cells: Sequence[str]) -> str:
+    """Name a group of cells.
+
+    >>> name_of("classes", ["delivery"]), name_of("latency_ms", ["20", "21", "22"])
+    ('`delivery`', '31 to 53 ms')
+    """
+    if not cells:
+        return "all others"
+    if feature == "words":
+        return f"words of group {cells[0]}"
+    if feature not in {"confidence", "latency_ms", "text_length"}:
+        return " and ".join(f"`{cell}`" for cell in cells)
+    first, last = int(cells[0]), int(cells[-1]) + 1
+    if feature == "confidence":
+        return f"confidence {confidence_from(first):.4g} to {confidence_from(last):.4g}"
+    unit = "ms" if feature == "latency_ms" else "characters"
+    return f"{size_from(first):,.0f} to {size_from(last):,.0f} {unit}"
+
+
+def shifts(contributors: Sequence[Contributor]) -> str:
+    """Write the shares of the first contributors, before and now."""
+    return ", ".join(
+        f"{one.name} {_share(one.before)} -> {_share(one.now)}" for one in contributors[:NAMED]
+    )
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+class Explicable(Protocol):
+    """What `explain` needs of a finding."""
+
+    @property
+    def feature(self) -> str:
+        """Which feature it is about."""
+
+    @property
+    def sentence(self) -> str:
+        """What it says by itself."""
+
+    @property
+    def contributors(self) -> tuple[Contributor, ...]:
+        """What moved most, first."""
+
+
+def explain(finding: Explicable, before: Sequence[str], now: Sequence[str]) -> str:
+    """Add to a finding's sentence the words by which the texts of now differ from those before.
+
+    Windows count words by hash; the words themselves are found in tickets that were sampled.
+
+    Parameters
+    ----------
+    finding: of any feature. Of `words` only words in the groups that moved are named.
+    before, now: texts sampled before the drift and since; redacted, a few hundred are enough.
+
+    >>> from monitor.drift import DriftFinding
+    >>> found = DriftFinding(
+    ...     severity="warn", statistic=9.0, threshold=8.0, n=70, interval=None,
+    ...     sentence="`tabs` 4.0 % -> 11.0 %", feature="classes", at=0.0, since=0.0)
+    >>> explain(found, ["my bookmarks are gone"] * 20, ["what is this proton redesign"] * 20)
+    '`tabs` 4.0 % -> 11.0 %; new words: is, proton, redesign, this, what; fewer: are, bookmarks, gone, my'
+    """
+    groups = {cell for one in finding.contributors for cell in one.cells}
+    was, are = _texts_with(before), _texts_with(now)
+    moved = []
+    for word in sorted(was | are):
+        if finding.feature == "words" and str(bucket_of(word)) not in groups:
+            continue
+        score = _score(was[word], len(before), are[word], len(now))
+        if abs(score) >= NOTABLE and max(was[word], are[word]) >= LEAST_TEXTS:
+            moved.append((score, word))
+    more = [word for score, word in sorted(moved, key=lambda m: (-m[0], m[1])) if score > 0]
+    fewer = [word for score, word in sorted(moved, key=lambda m: (m[0], m[1])) if score < 0]
+    parts = [finding.sentence]
+    if more:
+        parts.append("new words: " + ", ".join(more[:5]))
+    if fewer:
+        parts.append("fewer: " + ", ".join(fewer[:5]))
+    return "; ".join(parts)
+
+
+def _texts_with(texts: Sequence[str]) -> Counter[str]:
+    """Count the texts that have a word."""
+    return Counter(word for text in texts for word in sorted(set(words_of(text))))
+
+
+def _score(was: int, before: int, are: int, now: int) -> float:
+    """Return the standard score of the difference of two shares, pooled."""
+    pooled = (was + are) / (before + now)
+    noise = pooled * (1 - pooled) * (1 / max(before, 1) + 1 / max(now, 1))
+    return (are / max(now, 1) - was / max(before, 1)) / noise**0.5 if noise > 0 else 0.0
