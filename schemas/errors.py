@@ -104,6 +104,7 @@ class TeacherUnavailableError(ProctordError):
     retryable: whether asking again can help.
     retry_after: seconds that the teacher asked us to wait, or None.
     maybe_billed: whether the call may have cost money although no answer came (a time-out).
+    lasting: whether any other ticket would meet the same (a refused key, an unknown model).
     """
 
     exit_code = 69
@@ -115,12 +116,14 @@ class TeacherUnavailableError(ProctordError):
         retryable: bool,
         retry_after: float | None = None,
         maybe_billed: bool = False,
+        lasting: bool = False,
         next_step: str = "",
     ) -> None:
         super().__init__(what, next_step=next_step)
         self.retryable = retryable
         self.retry_after = retry_after
         self.maybe_billed = maybe_billed
+        self.lasting = lasting
 
 
 class DeliveryError(ProctordError):
