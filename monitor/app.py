@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+import msgspec
 import sqlalchemy as sa
 
 from monitor.alerts.channels import Channel
@@ -83,7 +84,7 @@ class Monitor:
         self.consume = self._new_consumer()
         self.label = LabelLoop(
             engine,
-            teacher or make_teacher(settings.teacher),
+            teacher or make_teacher(settings.teacher, settings.task.labels),
             COMPARATORS[settings.task.comparator],
             LabelSettings(
                 owner=owner,
@@ -169,7 +170,7 @@ def make_source(table: SourceTable) -> Source:
     return JsonlSource(directories, start=table.start)
 
 
-def make_teacher(table: TeacherTable) -> Teacher:
+def make_teacher(table: TeacherTable, labels: tuple[str, ...]) -> Teacher:
     """Build the teacher that `[teacher]` describes.
 
     Raises
@@ -180,7 +181,7 @@ def make_teacher(table: TeacherTable) -> Teacher:
         assert table.file is not None
         return ScriptedTeacher.from_file(table.file)
     assert table.http is not None
-    return PatientTeacher(HttpTeacher(table.http))
+    return PatientTeacher(HttpTeacher(msgspec.structs.replace(table.http, taxonomy=labels)))
 
 
 def make_channels(settings: MonitorSettings) -> dict[str, Channel]:

@@ -82,7 +82,7 @@ def _recorded(settings: MonitorSettings, labels: Path | None) -> Teacher:
     if labels is not None:
         return ScriptedTeacher.from_file(labels)
     if settings.teacher.kind == "scripted":
-        return make_teacher(settings.teacher)
+        return make_teacher(settings.teacher, settings.task.labels)
     raise ConfigError(
         "a replay asks no teacher, and there are no recorded answers",
         next_step="name them: `--labels FILE`, rows of {id, text, teacher: {label}}",

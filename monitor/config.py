@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from monitor.comparators import COMPARATORS
 from monitor.pipeline import PipelineSettings
 from monitor.sources.kafka_settings import KafkaSettings
-from monitor.teachers.http import HttpTeacherSettings
+from monitor.teachers.http_settings import HttpTeacherSettings
 from schemas.errors import ConfigError
 from schemas.settings import ProgramSettings, Section, table_of
 

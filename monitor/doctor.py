@@ -92,7 +92,7 @@ def _source(settings: MonitorSettings) -> Iterator[Finding]:
 
 
 def _teacher(settings: MonitorSettings) -> Iterator[Finding]:
-    teacher = make_teacher(settings.teacher)
+    teacher = make_teacher(settings.teacher, settings.task.labels)
     if settings.teacher.kind == "scripted":
         yield Finding("teacher", "ok", "recorded answers are readable")
         return

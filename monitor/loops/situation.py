@@ -76,9 +76,9 @@ def gather(
             if signal.severity != "info"
         ),
         quality=_quality(connection, serving.artefact_id),
-        run=_run(connection, lane, live=True),
-        last_run=_run(connection, lane, live=False),
-        decision=_decision(connection, lane),
+        run=newest_run(connection, lane, live=True),
+        last_run=newest_run(connection, lane, live=False),
+        decision=newest_decision(connection, lane),
         # a student from elsewhere: nobody knows when it last learned
         cadence_seconds=contract.cadence_seconds if serving.since else 0.0,
         last_success_at=_last_success(connection, lane),
@@ -116,7 +116,8 @@ def _quality(connection: sa.Connection, model: str) -> tuple[Quality, ...]:
     )
 
 
-def _run(connection: sa.Connection, lane: str, *, live: bool) -> Run | None:
+def newest_run(connection: sa.Connection, lane: str, *, live: bool) -> Run | None:
+    """Return the run that is under way, or the one that ended last."""
     table = tables.run
     among = table.c.state.in_(LIVE_STATES) if live else table.c.state.not_in(LIVE_STATES)
     body = connection.scalar(
@@ -128,7 +129,8 @@ def _run(connection: sa.Connection, lane: str, *, live: bool) -> Run | None:
     return None if body is None else _decode_run(body)
 
 
-def _decision(connection: sa.Connection, lane: str) -> Decision | None:
+def newest_decision(connection: sa.Connection, lane: str) -> Decision | None:
+    """Return the retraining policy's last word."""
     table = tables.decision
     body = connection.scalar(
         sa.select(table.c.body).where(table.c.lane == lane).order_by(table.c.id.desc()).limit(1)

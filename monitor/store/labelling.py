@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -121,7 +122,7 @@ def _reserve(connection: sa.Connection, day: str, costs: list[float], daily_usd:
     # the row is locked until this transaction ends: two labellers at the cap go one by one
     row = connection.execute(sa.select(table).where(table.c.day == day).with_for_update()).one()
     left = daily_usd - row.reserved_usd - row.settled_usd
-    affordable = sum(total <= left for total in accumulate(costs))
+    affordable = sum(1 for total in accumulate(costs) if total <= left)
     connection.execute(
         sa.update(table)
         .where(table.c.day == day)
@@ -152,7 +153,7 @@ def _update(connection: sa.Connection, rows: list[dict[str, object]]) -> None:
     if not rows:
         return
     table = tables.sample
-    values = {name: sa.bindparam(name) for name in rows[0] if name != "key"}
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in rows[0] if name != "key"}
     connection.execute(
         sa.update(table).where(table.c.ticket_id == sa.bindparam("key")).values(values), rows
     )

@@ -1,0 +1,144 @@
+"""The journal on real databases: its schema, its leases, its lock."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from schemas import journal, tables
+from schemas.errors import (
+    DependencyDownError,
+    FencedError,
+    HeldElsewhereError,
+    SchemaMismatchError,
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> sa.Engine:
+    engine = journal.open_journal(f"sqlite:///{tmp_path}/journal.db")
+    journal.ensure_schema(engine)
+    yield engine
+    engine.dispose()
+
+
+def test_the_migrations_make_the_tables_that_the_code_describes(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_an_empty_journal_is_created_and_a_current_one_left_alone(engine: sa.Engine) -> None:
+    before = journal.schema_revision(engine)
+    journal.ensure_schema(engine)
+    assert journal.schema_revision(engine) == before
+    assert before[0] == before[1]
+
+
+def test_a_journal_of_another_version_is_refused_with_the_command_that_helps(
+    engine: sa.Engine,
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaMismatchError) as refused:
+        journal.ensure_schema(engine)
+    assert "proctord db upgrade" in str(refused.value)
+    assert refused.value.exit_code == 78
+
+
+def test_a_journal_that_cannot_be_opened_is_a_dependency_that_is_down() -> None:
+    engine = journal.open_journal("sqlite:////nowhere/at/all/journal.db")
+    with pytest.raises(DependencyDownError):
+        journal.ensure_schema(engine)
+
+
+def test_only_one_holder_leads_until_its_lease_expires(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        first = journal.lead(connection, "evaluate", "a", now=0.0, ttl=15.0)
+        assert first is not None
+        assert journal.lead(connection, "evaluate", "b", now=14.0, ttl=15.0) is None
+        renewed = journal.lead(connection, "evaluate", "a", now=14.0, ttl=15.0)
+        assert renewed == first, "a renewal keeps the token"
+        second = journal.lead(connection, "evaluate", "b", now=30.0, ttl=15.0)
+        assert second is not None
+        assert second.token == first.token + 1
+
+
+def test_a_leader_that_slept_through_its_lease_can_write_no_more(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        frozen = journal.lead(connection, "evaluate", "a", now=0.0, ttl=15.0)
+        journal.lead(connection, "evaluate", "b", now=20.0, ttl=15.0)
+        assert frozen is not None
+        with pytest.raises(FencedError):
+            journal.check_leadership(connection, frozen)
+
+
+def test_a_lease_that_was_given_back_is_free_at_once(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        first = journal.lead(connection, "notify", "a", now=0.0, ttl=15.0)
+        assert first is not None
+        journal.resign(connection, first)
+        assert journal.lead(connection, "notify", "b", now=1.0, ttl=15.0) is not None
+
+
+def test_a_second_daemon_on_one_sqlite_file_is_refused(engine: sa.Engine) -> None:
+    with journal.sole_writer(engine):
+        with pytest.raises(HeldElsewhereError) as refused, journal.sole_writer(engine):
+            pass
+        assert refused.value.exit_code == 75
+    with journal.sole_writer(engine):
+        """free again"""
+
+
+def test_transactions_that_read_first_and_write_later_wait_for_each_other(
+    engine: sa.Engine,
+) -> None:
+    """Deferred transactions would fail with "database is locked" here; immediate ones do not."""
+
+    def raise_number() -> None:
+        for _ in range(50):
+            with engine.begin() as connection:
+                table = tables.number
+                value = connection.scalar(sa.select(table.c.value)) or 0.0
+                statement = journal.insert(connection, table).values(name="n", value=value + 1)
+                connection.execute(
+                    statement.on_conflict_do_update(
+                        index_elements=["name"], set_={"value": value + 1}
+                    )
+                )
+
+    threads = [threading.Thread(target=raise_number) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with engine.begin() as connection:
+        assert connection.scalar(sa.select(tables.number.c.value)) == 200.0
+
+
+def test_the_write_ahead_log_is_moved_into_the_file_when_told(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    file = tmp_path / "journal.db"
+    with engine.begin() as connection:
+        for n in range(200):
+            journal.record_audit(
+                connection, now=n, actor="a", action="b", subject="c", reason="d" * 1000
+            )
+    size = file.stat().st_size
+    journal.tidy(engine)
+    assert file.stat().st_size > size
+
+
+def test_audit_rows_say_who_what_and_why(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        journal.record_audit(
+            connection, now=1.0, actor="mira", action="promote", subject="m1", reason="because"
+        )
+        row = connection.execute(sa.select(tables.audit)).one()
+    assert (row.actor, row.action, row.subject, row.reason) == ("mira", "promote", "m1", "because")
