@@ -40,6 +40,12 @@ def fresh_rows(connection: sa.Connection, after: float) -> Iterator[LabelledRow]
     return _rows(connection, sa.and_(_drawn(), tables.label.c.at > after))
 
 
+def newest_ticket(connection: sa.Connection, otherwise: float) -> float:
+    """Return the event time of the newest labelled ticket."""
+    query = sa.select(sa.func.max(tables.label.c.at)).where(_learnable())
+    return float(connection.scalar(query) or otherwise)
+
+
 def count_fresh(connection: sa.Connection, after: float) -> int:
     """Return how many rows `fresh_rows` would return."""
     return _count(connection, sa.and_(_drawn(), tables.label.c.at > after))
@@ -136,7 +142,7 @@ def _probation(
     ):
         return None
     label = tables.label
-    labels = _count(connection, sa.and_(_drawn(), label.c.model == history[-1].artefact_id))
+    labels = count_drawn(connection, history[-1].artefact_id)
     if labels >= limit:
         return None
     last_ones = (
@@ -148,6 +154,11 @@ def _probation(
     )
     loss = connection.scalar(sa.select(sa.func.avg(last_ones.c.disagreement)))
     return Probation(previous=previous, labels=labels, limit=limit, previous_loss=loss)
+
+
+def count_drawn(connection: sa.Connection, model: str) -> int:
+    """Return how many labels of the uniform draw judge this model's answers."""
+    return _count(connection, sa.and_(_drawn(), tables.label.c.model == model))
 
 
 def _drawn() -> Any:

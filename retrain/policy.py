@@ -56,7 +56,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     labels: int = 0
     new_labels: int = 0
     request: Request | None = None
-    #: None: past its probation, not promoted by a run, or the predecessor's files are gone
+    #: None: past its probation, not promoted by a run, or nothing to go back to
     probation: Probation | None = None
 
 
@@ -150,7 +150,9 @@ def _cadence(s: Situation, contract: QualityContract, now: float) -> Decision | 
         f"the lane learned {_span(now - s.cadence_from)} ago, the cadence is "
         f"{_span(contract.cadence_seconds)}"
     )
-    return _if_enough_labels(s, contract, now, "cadence", because)
+    decision = _if_enough_labels(s, contract, now, "cadence", because)
+    # the due time names what a process claims before it starts a run for the cadence
+    return msgspec.structs.replace(decision, figures={**decision.figures, "due_at": due})
 
 
 def _within_bounds(s: Situation, contract: QualityContract, now: float) -> Decision:

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -22,8 +23,17 @@ import sqlalchemy as sa
 from retrain import artefact, store
 from retrain.durable import replace_bytes
 from retrain.store import Champion
-from schemas.errors import ArtefactError, NotFoundError
+from schemas.errors import ArtefactError, ConflictError
 from schemas.journal import reader, record_audit
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the champion changes, as it will stand in the audit."""
+
+    action: Literal["promote", "rollback"]
+    actor: str
+    reason: str
+    at: float
 
 
 class Registry:
@@ -62,72 +72,73 @@ class Registry:
         self._verify(path)
         return path
 
-    def holds(self, artefact_id: str) -> bool:
-        """Say whether an artefact's directory is there, without reading it."""
+    def intact(self, artefact_id: str) -> bool:
+        """Say whether an artefact could serve, after reading every byte of it."""
         try:
-            artefact.locate(self.artefacts, artefact_id)
+            self.check(artefact_id)
         except ArtefactError:
             return False
         return True
 
     def install(
-        self,
-        connection: sa.Connection,
-        artefact_id: str,
-        *,
-        actor: str,
-        action: str,
-        reason: str,
-        now: float,
+        self, connection: sa.Connection, artefact_id: str, instead_of: str, change: Change
     ) -> Champion:
         """Make an artefact the next version of the champion, in the caller's transaction.
 
         After the commit the caller calls `repair`: a pointer that was moved first would name a
-        champion that a rolled-back transaction never had.
+        champion that a transaction which did not commit never had.
 
         Raises
         ------
-        ConflictError: another version was added meanwhile.
+        ConflictError: another artefact than `instead_of` ("": none) serves by now.
         """
         history = store.champions(connection, self.lane)
+        serving = history[-1].artefact_id if history else ""
+        if serving != instead_of:
+            raise ConflictError(
+                f"{serving[:12] or 'nobody'} serves lane {self.lane} by now, not "
+                f"{instead_of[:12] or 'nobody'}",
+                next_step="look at `proctord models`, then decide again",
+            )
         champion = Champion(
             lane=self.lane,
             version=history[-1].version + 1 if history else 1,
             artefact_id=artefact_id,
-            since=now,
-            actor=actor,
-            reason=reason,
+            since=change.at,
+            actor=change.actor,
+            reason=change.reason,
         )
         store.install_champion(connection, champion)
         record_audit(
             connection,
-            now=now,
-            actor=actor,
-            action=action,
+            now=change.at,
+            actor=change.actor,
+            action=change.action,
             subject=artefact_id,
-            reason=reason,
-            detail={
-                "lane": self.lane,
-                "version": champion.version,
-                "before": history[-1].artefact_id if history else "",
-            },
+            reason=change.reason,
+            detail={"lane": self.lane, "version": champion.version, "before": serving},
         )
         return champion
 
-    def predecessor(self, connection: sa.Connection) -> str:
-        """Return the artefact to go back to.
+    def roll_back(
+        self, connection: sa.Connection, previous: str, instead_of: str, change: Change
+    ) -> Champion:
+        """Install the predecessor; the run that promoted the champion ends as rolled back.
+
+        From then on its dataset is barred and the lane cools down.
 
         Raises
         ------
-        NotFoundError: nothing served before.
+        ConflictError: another artefact than `instead_of` serves by now.
         """
-        previous = store.predecessor(store.champions(connection, self.lane))
-        if previous is None:
-            raise NotFoundError(
-                f"lane {self.lane} has no champion to go back to",
-                next_step="`proctord models` lists what `proctord promote` can make champion",
+        champion = self.install(connection, previous, instead_of, change)
+        run = store.promoted_run(connection, self.lane, instead_of)
+        if run is not None:
+            ended = msgspec.structs.replace(
+                run, state="rolled_back", updated_at=change.at, failure=change.reason
             )
-        return previous
+            store.save_run(connection, ended)
+        return champion
 
     def repair(self, engine: sa.Engine) -> Champion | None:
         """Make the pointer say what the journal says; return the champion.

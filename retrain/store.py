@@ -60,6 +60,13 @@ def champions(connection: sa.Connection, lane: str) -> list[Champion]:
     return [Champion(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name
 
 
+def serving(connection: sa.Connection, lane: str) -> str:
+    """Return the artefact that serves; "": none does."""
+    table = tables.champion
+    query = sa.select(table.c.artefact_id).where(table.c.lane == lane)
+    return connection.scalar(query.order_by(table.c.version.desc()).limit(1)) or ""
+
+
 def predecessor(history: Sequence[Champion]) -> str | None:
     """Return the artefact to go back to: a rollback is not undone by the next one.
 
@@ -111,8 +118,7 @@ def register_artefact(connection: sa.Connection, artefact_id: str, run: Run, now
 
 def models(connection: sa.Connection, lane: str) -> list[Model]:
     """Return a lane's artefacts, newest first."""
-    history = champions(connection, lane)
-    serving = {c.artefact_id: c.version for c in history[-1:]}
+    champion = {c.artefact_id: c.version for c in champions(connection, lane)[-1:]}
     table = tables.artefact
     query = (
         sa.select(table, tables.run.c.state)
@@ -127,7 +133,7 @@ def models(connection: sa.Connection, lane: str) -> list[Model]:
             run_id=row.run_id,
             parent=row.parent,
             created_at=row.created_at,
-            serving=serving.get(row.artefact_id),
+            serving=champion.get(row.artefact_id),
             state=row.state or "",
         )
         for row in connection.execute(query)
@@ -194,6 +200,13 @@ def live_run(connection: sa.Connection, lane: str) -> Run | None:
 def last_run(connection: sa.Connection, lane: str) -> Run | None:
     """Return the run of a lane that ended last."""
     return _one_run(connection, lane, tables.run.c.state.not_in(LIVE_STATES))
+
+
+def count_runs(connection: sa.Connection, lane: str) -> int:
+    """Return how many runs a lane ever had."""
+    table = tables.run
+    query = sa.select(sa.func.count()).select_from(table).where(table.c.lane == lane)
+    return int(connection.scalar(query) or 0)
 
 
 def promoted_run(connection: sa.Connection, lane: str, artefact_id: str) -> Run | None:

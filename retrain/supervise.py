@@ -167,6 +167,12 @@ class Supervisor:
         self._heard_at = self._progress_at = now
 
     def _start(self, directory: Path, attempts: list[Attempt], now: float) -> Working:
+        # two children in one directory would write over each other's checkpoints: one may be
+        # there if this process was frozen while another one led
+        stray = self._launcher.adopt(directory)
+        if stray is not None:
+            self._meet(stray, now)
+            return Working(phase="building", attempts=len(attempts))
         order = read_order(directory)
         budget = next_budget(attempts, _first_budget(attempts, order))
         settings = msgspec.structs.replace(order.settings, token_budget=budget)
