@@ -178,7 +178,7 @@ def _labels(connection: sa.Connection) -> dict[str, int]:
         .where(table.c.model != "")
         .group_by(table.c.reason)
     )
-    return dict(rows.tuples().all())
+    return {str(reason): int(count) for reason, count in rows}
 
 
 def _spent(connection: sa.Connection) -> float:

@@ -103,7 +103,7 @@ def _positions(connection: sa.Connection, shard: int) -> dict[str, int]:
     rows = connection.execute(
         sa.select(table.c.partition, table.c.next_offset).where(table.c.shard == shard)
     )
-    return dict(rows.tuples().all())
+    return {str(partition): int(offset) for partition, offset in rows}
 
 
 class Refused(NamedTuple):

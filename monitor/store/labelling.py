@@ -259,7 +259,7 @@ def sample_states(connection: sa.Connection) -> dict[str, int]:
     """Return how many samples are in each state."""
     table = tables.sample
     counted = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
-    return dict(connection.execute(counted).tuples().all())
+    return {str(state): int(count) for state, count in connection.execute(counted)}
 
 
 def add_samples(connection: sa.Connection, samples: Sequence[Sample]) -> None:
