@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,19 @@ import structlog
 
 from retrain import history, store
 from retrain.config import RetrainSettings, RetrainTable
-from retrain.gates import judge
 from retrain.history import HistoricRow
 from retrain.launchers.local import LocalLauncher
 from retrain.loop import RetrainLoop
+from retrain.order import ScoredRow
 from retrain.policy import Request
 from retrain.registry import Change, Registry
 from retrain.store import Champion, Model
 from retrain.supervise import Supervisor
+from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.errors import ConflictError, NotFoundError, ProctordError
 from schemas.journal import reader
-from schemas.runs import Run
+from schemas.runs import Run, Verdict
 
 _log = structlog.get_logger("proctord")
 
@@ -45,9 +46,15 @@ def build(settings: RetrainSettings, engine: sa.Engine, clock: Callable[[], floa
         table=table,
         contract=settings.contract,
         holder=f"{socket.gethostname()}:{os.getpid()}",
-        judge=judge,
+        judge=_judge,
     )
     return RetrainApp(engine=engine, registry=registry, loop=loop, table=table, clock=clock)
+
+
+def _judge(rows: Sequence[ScoredRow], contract: QualityContract, look: int) -> Verdict:
+    from retrain.gates import judge  # scipy takes its time, and `proctord models` needs none
+
+    return judge(rows, contract, look)
 
 
 def _environment(table: RetrainTable) -> dict[str, str]:

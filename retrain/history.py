@@ -75,12 +75,12 @@ def _batches(rows: Iterator[HistoricRow]) -> Iterator[list[HistoricRow]]:
 
 
 def _store(engine: sa.Engine, rows: list[HistoricRow], at: float) -> int:
+    first = {row.id: row for row in reversed(rows)}  # of two lines on one ticket the first counts
     with engine.begin() as connection:
         statement = insert(connection, tables.sample).on_conflict_do_nothing()
-        samples = [_sample(row, at) for row in {row.id: row for row in rows}.values()]
+        samples = [_sample(row, at) for row in first.values()]
         returned = connection.execute(statement.returning(tables.sample.c.ticket_id), samples)
-        new = set(returned.scalars())
-        fresh = [row for row in {row.id: row for row in rows}.values() if row.id in new]
+        fresh = [first[ticket_id] for ticket_id in returned.scalars()]
         if fresh:
             labels = insert(connection, tables.label).on_conflict_do_nothing()
             connection.execute(labels, [_label(row, at) for row in fresh])
