@@ -31,6 +31,9 @@ class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reference: int = LEAST_REFERENCE
     #: false alarms a year that are accepted, over all features and scales together
     false_alarms_per_year: float = 1.0
+    #: wobble of a share that is no news, as a part of its odds (0.3: 10 % against 12.6 % is one
+    #: standard deviation of it); less tells more, and sooner
+    slack: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -44,6 +47,8 @@ class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for name in ("slice_seconds", "false_alarms_per_year"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.slack < 1:
+            raise ValueError(f"slack is {self.slack}; it must lie between 0 and 1")
 
 
 class DriftFinding(Finding, frozen=True, kw_only=True):
@@ -209,6 +214,7 @@ class Drift:
             scales=SCALES,
             needed=self._needed,
             reference=self._settings.reference,
+            slack=self._settings.slack,
             feature=name,
         )
         alarm = watch.take(reading)

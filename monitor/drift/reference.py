@@ -58,7 +58,7 @@ class Judgement(NamedTuple):
     shares: Array
 
 
-def fit(readings: Sequence[Reading], block: int, *, ordered: bool) -> Reference:
+def fit(readings: Sequence[Reading], block: int, *, ordered: bool, slack: float) -> Reference:
     """Learn what clean traffic looks like.
 
     Parameters
@@ -67,9 +67,11 @@ def fit(readings: Sequence[Reading], block: int, *, ordered: bool) -> Reference:
         many as a block has slices.
     block: slices of the blocks that will be judged.
     ordered: whether cells are numbers in order.
+    slack: standard deviation of a lasting wobble of each share that is no news, as a part of its
+        odds: real traffic moves a little for ever, and enough of it proves any such move.
 
     >>> days = [Reading(100, {"refund": 40 + day % 3, "fees": 60 - day % 3}) for day in range(60)]
-    >>> reference = fit(days, 1, ordered=False)
+    >>> reference = fit(days, 1, ordered=False, slack=0.0)
     >>> judge(reference, Reading(100, {"refund": 41, "fees": 59})).p > 0.05
     True
     >>> judge(reference, Reading(100, {"refund": 70, "fees": 30})).p < 0.001
@@ -85,6 +87,9 @@ def fit(readings: Sequence[Reading], block: int, *, ordered: bool) -> Reference:
     sizes = np.array([[float(reading.n)] for reading in readings])
     between, factor, freedom = _slices(counts, sizes)
     centre, spread = _blocks(counts, sizes, block, between)
+    share = np.sin(centre) ** 2
+    # d arcsin(sqrt(share)) = sqrt(share (1 - share)) / 2 d log-odds
+    spread += slack**2 * share * (1 - share) / 4
     return Reference(
         slices=len(readings),
         block=block,

@@ -24,7 +24,9 @@ class WatchState(msgspec.Struct, array_like=True):
 
     #: slices seen in this generation
     seen: int = 0
-    #: slices toward the first reference, or toward the next while the feature has drifted
+    #: slices that the references were made from, and those toward the next ones: the first
+    #: references, or the next while the feature has drifted
+    known: list[Reading] = msgspec.field(default_factory=list)
     gathered: list[Reading] = msgspec.field(default_factory=list)
     #: one for each scale; none while learning
     references: list[Reference] = msgspec.field(default_factory=list)
@@ -57,12 +59,14 @@ class Watch:
         scales: Sequence[int],
         needed: Sequence[float],
         reference: int,
+        slack: float,
         feature: str,
     ) -> None:
         self.state = state
         self._scales = scales
         self._needed = needed
         self._reference = reference
+        self._slack = slack
         self._feature = feature
 
     def take(self, reading: Reading) -> Alarm | None:
@@ -83,11 +87,26 @@ class Watch:
         state = self.state
         state.gathered.append(reading)
         if len(state.gathered) >= self._reference:
-            ordered = FEATURES[self._feature].ordered
-            state.references = [
-                fit(state.gathered, slices, ordered=ordered) for slices in self._scales
-            ]
-            self._begin()
+            self._learn()
+
+    def _learn(self) -> None:
+        """Make the references from the newest slices, those of a drift that is over among them.
+
+        So traffic that wanders teaches how far it wanders, and what has been told once is no news
+        when it comes again.
+        """
+        state = self.state
+        state.known = [*state.known, *state.gathered][-self._reference :]
+        state.references = [
+            fit(
+                state.known,
+                slices,
+                ordered=FEATURES[self._feature].ordered,
+                slack=self._slack,
+            )
+            for slices in self._scales
+        ]
+        self._begin()
 
     def _begin(self) -> None:
         """Watch, with no evidence yet."""
@@ -101,10 +120,18 @@ class Watch:
         """After an alarm: either it passes, or it becomes what things are like now."""
         state = self.state
         state.calm = state.calm + 1 if judge(state.references[0], reading).p >= CALM_P else 0
-        if state.calm >= CALM_SLICES:
-            self._begin()
-        else:
-            self._gather(reading)
+        self._gather(reading)
+        if state.told and state.calm >= self._scales[-1]:
+            self._end_if_calm()
+
+    def _end_if_calm(self) -> None:
+        """Watch again if the newest slices, none of which surprises, do not do so together."""
+        state = self.state
+        block = Reading()
+        for reading in state.gathered[-self._scales[-1] :]:
+            block = block.merge(reading)
+        if judge(state.references[-1], block).p >= CALM_P:
+            self._learn()
 
     def _watch(self, reading: Reading) -> Alarm | None:
         state = self.state
