@@ -86,7 +86,7 @@ class HttpTeacher:
         self.prompt_hash = hash_of_prompt(settings.taxonomy, settings.instructions)
 
     def most_it_can_cost(self, question: Question) -> float:
-        """Dollars by a count of bytes, which no tokeniser exceeds: some four times the cost."""
+        """Dollars by a count of bytes, which no tokeniser exceeds: several times the cost."""
         tokens = self._fixed_tokens + len(user_text(question.text).encode()) + _FRAMING_TOKENS
         return priced(self._settings, tokens, self._settings.max_tokens)
 

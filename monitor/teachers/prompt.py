@@ -73,8 +73,11 @@ def answer_schema(taxonomy: tuple[str, ...]) -> dict[str, Any]:
     """JSON Schema of the answer in the strict dialect: all properties required, no others."""
     if not taxonomy:
         return _object({"answer": {"type": "string"}})
-    choice = {"label": {"type": "string", "enum": list(taxonomy)}, "confidence": {"type": "number"}}
-    return _object(choice | {"alternatives": {"type": "array", "items": _object(choice)}})
+    label, confidence = {"type": "string", "enum": list(taxonomy)}, {"type": "number"}
+    # The alternatives come without the enum: servers bill the schema, and `reply.py` checks.
+    other = _object({"label": {"type": "string"}, "confidence": confidence})
+    alternatives = {"type": "array", "items": other}
+    return _object({"label": label, "confidence": confidence, "alternatives": alternatives})
 
 
 def hash_of_prompt(taxonomy: tuple[str, ...], instructions: str = "") -> str:
