@@ -1,0 +1,76 @@
+"""Near-duplicates end in one cluster, and only they do."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrain.data.dedup import THRESHOLD, canonical, cluster, jaccard, shingles
+
+WORDS = st.sampled_from(
+    [
+        "where",
+        "is",
+        "my",
+        "order",
+        "the",
+        "shoes",
+        "are",
+        "late",
+        "and",
+        "too",
+        "small",
+        "please",
+        "help",
+    ]
+)
+TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=12).map(" ".join), min_size=1, max_size=40)
+
+
+@settings(max_examples=40, deadline=None)
+@given(TEXTS)
+def test_each_pair_above_the_threshold_shares_a_cluster(texts: list[str]) -> None:
+    names = cluster(texts)
+    grams = [shingles(canonical(text)) for text in texts]
+    for one, other in itertools.combinations(range(len(texts)), 2):
+        if jaccard(grams[one], grams[other]) >= THRESHOLD:
+            assert names[one] == names[other], (texts[one], texts[other])
+
+
+@settings(max_examples=30, deadline=None)
+@given(TEXTS)
+def test_the_name_of_a_cluster_does_not_depend_on_the_order_of_the_rows(
+    texts: list[str],
+) -> None:
+    turned = texts[::-1]
+    assert dict(zip(texts, cluster(texts), strict=True)) == dict(
+        zip(turned, cluster(turned), strict=True)
+    )
+
+
+def test_a_chain_of_near_duplicates_is_one_cluster_although_its_ends_differ() -> None:
+    start = "i would like to know when my parcel with the brown boots will be delivered to me"
+    steps = [
+        start,
+        start + " at home",
+        start + " at home, thanks",
+        start + " at home, thanks a lot",
+    ]
+    assert jaccard(shingles(steps[0]), shingles(steps[-1])) < THRESHOLD
+    assert len(set(cluster(steps))) == 1
+
+
+def test_different_questions_stay_apart() -> None:
+    texts = ["where is my refund", "where is my parcel", "cancel my order", "change my address"]
+    assert len(set(cluster(texts))) == len(texts)
+
+
+def test_an_empty_text_has_a_cluster_of_its_own() -> None:
+    one, two = cluster(["", "hello there"])
+    assert one != two
+
+
+def test_no_text_makes_no_cluster() -> None:
+    assert cluster([]) == []
