@@ -83,7 +83,7 @@ def teach(
 @cache
 def _trainer_class() -> Any:  # noqa: C901 - two classes that need their base at hand
     """Return the class; made on first use, because its base takes seconds to import."""
-    from transformers import Trainer, TrainerCallback
+    from transformers import PrinterCallback, Trainer, TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         """Beats, saves by the clock, and stops when asked."""
@@ -125,6 +125,7 @@ def _trainer_class() -> Any:  # noqa: C901 - two classes that need their base at
                 args=_arguments(course, len(batches)),
                 callbacks=[Watch(course, pulse, stopped)],
             )
+            self.remove_callback(PrinterCallback)
             self.lesson, self.course, self.batches, self.pulse = lesson, course, batches, pulse
             per_row = float(lesson.weight.mean())
             self.expected_weight = per_row * sum(map(len, batches)) / len(batches)
