@@ -7,7 +7,6 @@ under a lease: a leader that was replaced while it was frozen is refused by the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -46,6 +45,7 @@ class RetrainLoop:
     ----------
     holder: names this process in the lease.
     judge: lets every gate speak; its third argument counts the looks at this challenger.
+    clock: wall time, by which a training child is watched; seconds UTC.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class RetrainLoop:
         contract: QualityContract,
         holder: str,
         judge: Judge,
+        clock: Callable[[], float],
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -66,6 +67,7 @@ class RetrainLoop:
         self._contract = contract
         self._holder = holder
         self._judge = judge
+        self._clock = clock
         self._leadership: Leadership | None = None
         self._swept = False
 
@@ -186,7 +188,7 @@ class RetrainLoop:
         return self._save(_changed(run, now, state="building", champion=champion))
 
     def _train(self, run: Run, now: float) -> bool:
-        outcome = self._supervisor.turn(self._directory(run), now, self._deadline(run))
+        outcome = self._supervise(run, self._directory(run), now)
         if isinstance(outcome, Working):
             return self._follow(run, outcome, now)
         if isinstance(outcome, GaveUp):
@@ -194,6 +196,11 @@ class RetrainLoop:
         if not outcome.ok:
             return self._fail(run, outcome.failure, now)
         return self._take_in(run, outcome, now)
+
+    def _supervise(self, run: Run, directory: Path, now: float) -> Working | WorkResult | GaveUp:
+        # a child lives in wall time, also where `now` is a story's or a replay's
+        wall = self._clock()
+        return self._supervisor.turn(directory, wall, wall + self._deadline(run) - now)
 
     def _follow(self, run: Run, working: Working, now: float) -> bool:
         # `done` is a phase of the child; the run is evaluated until its result was taken in
@@ -243,7 +250,7 @@ class RetrainLoop:
         return self._wait(run, verdict, done, len(rows), now)
 
     def _score(self, run: Run, directory: Path, now: float) -> bool:
-        outcome = self._supervisor.turn(directory, now, self._deadline(run))
+        outcome = self._supervise(run, directory, now)
         if isinstance(outcome, Working):
             return False
         if isinstance(outcome, GaveUp):
@@ -273,7 +280,8 @@ class RetrainLoop:
     def _issue_scoring(
         self, run: Run, done: list[Path], champion: str, rows: Sequence[LabelledRow]
     ) -> None:
-        order = self._order(run, champion, recent_since=-math.inf)
+        # every row is recent; JSON has no infinity
+        order = self._order(run, champion, recent_since=0.0)
         order = msgspec.structs.replace(order, task="score", challenger=run.challenger)
         orders.issue(orders.next_evaluation(done[0]), order, rows)
 
