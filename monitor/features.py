@@ -8,8 +8,7 @@ each: the words themselves are not kept and cannot be told from the counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypedDict
 from zlib import crc32
 
 import numpy as np
@@ -166,6 +165,15 @@ def features_of(
     )
 
 
+class Counted(TypedDict):
+    """The fields of a `WindowSummary` that are counts of bins and buckets."""
+
+    confidence_bins: dict[int, int]
+    text_length_bins: dict[int, int]
+    latency_bins: dict[int, int]
+    words: dict[int, int]
+
+
 class Features:
     """The bins and buckets of one window, growing in place.
 
@@ -205,7 +213,7 @@ class Features:
             if len(self._texts) >= GATHERED:
                 self._count_words()
 
-    def summary(self) -> Mapping[str, dict[int, int]]:
+    def summary(self) -> Counted:
         """Return the fields of the window's summary, by name."""
         self._count_words()
         return {

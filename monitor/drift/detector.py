@@ -24,11 +24,12 @@ LEAST_REFERENCE: Final = 60
 class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How drift is watched, and how often it may be told although there is none."""
 
-    #: length of a slice; a multiple of the windows' length, a day where traffic has a daily
-    #: round and is small, an hour where `reference` covers a whole week
-    slice_seconds: float = 86_400.0
-    #: clean slices that the reference is made from
-    reference: int = LEAST_REFERENCE
+    #: length of a slice, a multiple of the windows' length: an hour, or a day below some 500
+    #: tickets a day, because a slice of fewer than 20 is passed over
+    slice_seconds: float = 3600.0
+    #: clean slices that the reference is made from. They must hold a whole round of the season,
+    #: or it is taken for drift: a week of hours; of days, 60
+    reference: int = 168
     #: false alarms a year that are accepted, over all features and scales together
     false_alarms_per_year: float = 1.0
     #: wobble of a share that is no news, as a part of its odds (0.3: 10 % against 12.6 % is one
@@ -43,7 +44,7 @@ class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ValueError: naming the field, what it is and what it must be.
         """
         if self.reference < LEAST_REFERENCE:
-            raise ValueError(f"reference is {self.reference}; it must be at least 60 slices")
+            raise ValueError(f"reference is {self.reference}; it must be {LEAST_REFERENCE} or more")
         for name in ("slice_seconds", "false_alarms_per_year"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
@@ -80,8 +81,8 @@ class Drift:
     Takes the summaries of closed windows, of all traffic and of its segments, merged over shards,
     in order of time. They are put together into slices; the first of them become the reference;
     each later slice, and each block of seven, is judged against it. A feature that drifted is
-    told once. It is watched again when a week of slices looks as before, or when the new state
-    of things has lasted long enough to be the reference.
+    told once. It is watched again when seven slices in a row look as before, each and together, or
+    when the new state of things has lasted long enough to be the reference.
 
     Guarantee: a mean time between false alarms of at least 1 / `false_alarms_per_year` years,
     over all features, while clean slices are exchangeable with those of the reference.
@@ -94,7 +95,7 @@ class Drift:
     >>> def day(i, refunds):
     ...     classes = {"refund": refunds + i % 5, "fees": 200 - refunds - i % 5}
     ...     return WindowSummary(segment="*", start=i * 86_400.0, length=86_400.0, classes=classes)
-    >>> drift = Drift(DriftSettings())
+    >>> drift = Drift(DriftSettings(slice_seconds=86_400.0, reference=60))
     >>> drift.update([day(i, 20) for i in range(80)], model="m1")
     []
     >>> (found,) = drift.update([day(i, 45) for i in range(80, 90)], model="m1")
@@ -233,7 +234,7 @@ class Drift:
                 n=watch.state.seen,
                 interval=None,
                 sentence=(
-                    f"drift of {name}: {shifts(alarm.contributors)} ({number(alarm.n)} in {block}, "
+                    f"drift of {name}: {shifts(name, alarm.contributors)} ({number(alarm.n)} in {block}, "
                     f"against {alarm.slices} slices before); at most {rate:g} such alarm"
                     f"{'' if rate == 1 else 's'} a year {'is' if rate == 1 else 'are'} expected "
                     "by chance"

@@ -51,8 +51,10 @@ def name_of(feature: str, cells: Sequence[str]) -> str:
     return f"{size_from(first):,.0f} to {size_from(last):,.0f} {unit}"
 
 
-def shifts(contributors: Sequence[Contributor]) -> str:
+def shifts(feature: str, contributors: Sequence[Contributor]) -> str:
     """Write the shares of the first contributors, before and now."""
+    if feature == "words":
+        return "customers use other words than before"  # which, only texts can tell: `explain`
     return ", ".join(
         f"{one.name} {_share(one.before)} -> {_share(one.now)}" for one in contributors[:NAMED]
     )
@@ -116,7 +118,12 @@ def explain(finding: Explicable, before: Sequence[str], now: Sequence[str]) -> s
 
 def _texts_with(texts: Sequence[str]) -> Counter[str]:
     """Count the texts that have a word."""
-    return Counter(word for text in texts for word in sorted(set(words_of(text))))
+    return Counter(
+        word
+        for text in texts
+        for word in sorted(set(words_of(text)))
+        if any(map(str.isalnum, word))  # a dash beyond ASCII counts as a word, but says nothing
+    )
 
 
 def _score(was: int, before: int, are: int, now: int) -> float:
