@@ -47,6 +47,7 @@ def build(settings: RetrainSettings, engine: sa.Engine, clock: Callable[[], floa
         contract=settings.contract,
         holder=f"{socket.gethostname()}:{os.getpid()}",
         judge=_judge,
+        clock=clock,
     )
     return RetrainApp(engine=engine, registry=registry, loop=loop, table=table, clock=clock)
 

@@ -67,6 +67,7 @@ class House:
             contract=self.contract,
             holder=holder,
             judge=judge,
+            clock=time.time,
         )
 
     def run_until(self, *states: str, now: float = NOW) -> Run:
