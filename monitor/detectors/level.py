@@ -101,7 +101,6 @@ class Level:
             "warn": 1 / (settings.weight * WARNING_PROBABILITY),
             "page": 1 / (settings.weight * settings.delta),
         }
-        self._noteworthy = min(self._needed.values())
         self._state = _State((tolerance, settings.delta, settings.weight))
 
     @classmethod
@@ -135,7 +134,10 @@ class Level:
     @property
     def log_e(self) -> float:
         """The evidence against "within tolerance": log of the wealth won from 1."""
-        return math.log(sum(self._state.wealth) / len(HARMS)) if self.n else -math.inf
+        return math.log(self._evidence()) if self.n else -math.inf
+
+    def _evidence(self) -> float:
+        return sum(self._state.wealth) / len(HARMS)
 
     def update(self, values: Sequence[float]) -> Finding | None:
         """Take losses in order; return the page or warning that they led to."""
@@ -143,12 +145,13 @@ class Level:
         for value in values:
             if not 0 <= value <= 1:  # NaN is not either
                 self._state.skipped += 1
-            elif self._bet(value) >= self._noteworthy:
-                found = self._look() or found
+                continue
+            self._bet(value)
+            found = self._look() or found
         return found
 
-    def _bet(self, loss: float) -> float:
-        """Settle the bets on one loss; return the wealth won from 1."""
+    def _bet(self, loss: float) -> None:
+        """Settle the bets on one loss."""
         state = self._state
         if state.n % BLOCK == 0:
             self._open_block()
@@ -159,7 +162,6 @@ class Level:
         state.n += 1
         state.total += loss
         state.sums[-1] += loss
-        return sum(state.wealth) / len(HARMS)
 
     def _open_block(self) -> None:
         state = self._state
@@ -169,17 +171,15 @@ class Level:
 
     def _look(self) -> Finding | None:
         """Tell what has not been told yet."""
-        state = self._state
-        evidence = sum(state.wealth) / len(HARMS)
-        if state.told != "page" and evidence >= self._needed["page"]:
-            state.told = "page"
-            return self._finding("page")
-        if state.told == "" and evidence >= self._needed["warn"]:
-            state.told = "warn"
-            return self._finding("warn")
+        told, evidence = self._state.told, self._evidence()
+        if told != "page" and evidence >= self._needed["page"]:
+            return self._tell("page")
+        if told == "" and evidence >= self._needed["warn"]:
+            return self._tell("warn")
         return None
 
-    def _finding(self, severity: Literal["warn", "page"]) -> Finding:
+    def _tell(self, severity: Literal["warn", "page"]) -> Finding:
+        self._state.told = severity
         labels, since = self._since()
         return Finding(
             severity=severity,
