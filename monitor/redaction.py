@@ -56,6 +56,9 @@ _REFERENCE = re.compile(
 _VERSION = re.compile(
     r"(?:version|firmware|release|build|fw|ver|app|ios|android)\W{0,2}$", re.IGNORECASE
 )
+#: Taking a value out can uncover the one that was glued to it. So many glued together are taken
+#: apart; without a bound, a hostile text would take quadratic time.
+_ROUNDS = 8
 _BEFORE = 40  # characters looked at for the two above
 
 #: blanks and hyphens that people, and the programs they paste from, put between digits
@@ -85,7 +88,9 @@ def redact(text: str) -> str:
     """Return the text with typed placeholders for what must not be stored.
 
     The same value has the same number within one text. Redacting twice changes nothing.
-    Invisible characters are removed, because they can hide instructions to a model.
+    Invisible characters are removed, because they can hide instructions to a model. Found are
+    values in Latin letters and Western digits, as people write them; somebody who spells an
+    address out to hide it succeeds.
 
     >>> redact("I am jo@example.org, not al@example.org; again: JO@example.org")
     'I am <EMAIL_1>, not <EMAIL_2>; again: <EMAIL_1>'
@@ -94,9 +99,13 @@ def redact(text: str) -> str:
     """
     text = _INVISIBLE.sub("", text)
     numbers: dict[str, dict[str, int]] = {}
-    for rule in _RULES:
-        if rule.needs.search(text):
-            text = _apply(rule, text, numbers.setdefault(rule.kind, {}))
+    for _ in range(_ROUNDS):
+        before = text
+        for rule in _RULES:
+            if rule.needs.search(text):
+                text = _apply(rule, text, numbers.setdefault(rule.kind, {}))
+        if text == before:
+            break
     return text
 
 
@@ -211,7 +220,7 @@ def _compact(value: str) -> str:
 
 # --- rules, in the order in which they are applied: the longest and surest first ---------------
 
-_SECRET_NAME = (
+_PARAMETER = (
     r"(?:access|refresh|id|auth|csrf)?_?-?token|(?:api|access|secret|private)?_?-?key|(?:client)?_?-?secret"
     r"|passw(?:or)?d|pwd|pass|auth|authorization|credential|sig|signature|session(?:_?id)?|sid|jwt|otp"
 )
@@ -252,7 +261,7 @@ _RULES = (
     _Rule(
         "TOKEN",
         re.compile("="),
-        re.compile(rf"(?i)[?&#;](?:[\w.-]{{0,40}}[_.-])?(?:{_SECRET_NAME})=([^\s&#<>\"']++)"),
+        re.compile(rf"(?i)[?&#;](?:[\w.-]{{0,40}}[_.-])?(?:{_PARAMETER})=([^\s&#<>\"']++)"),
         _group,
         str,
     ),

@@ -14,8 +14,6 @@ from schemas.windows import MAX_CLASSES, OTHER, Moments, WindowSummary
 
 #: An answer longer than this is no class of its own, but a text.
 LONGEST_CLASS = 100
-#: Latencies and costs from here on are taken for broken: their squares would leave the floats.
-LARGEST = 1e15
 #: Distinct answers whose class is remembered, for speed alone.
 CACHED = 4096
 
@@ -164,9 +162,9 @@ class _Window:
         _count(self.classes, name)
         if pair.confidence is not None:
             self.confidence.add(pair.confidence)
-        if pair.latency_ms is not None and pair.latency_ms < LARGEST:
+        if pair.latency_ms is not None:
             self.latency_ms.add(pair.latency_ms)
-        if pair.cost_usd is not None and pair.cost_usd < LARGEST:
+        if pair.cost_usd is not None:
             self.cost_usd.add(pair.cost_usd)
 
     def freeze(self, segment: str, start: float, length: float) -> WindowSummary:
