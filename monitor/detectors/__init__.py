@@ -27,10 +27,14 @@ DETECTORS: Final[Mapping[str, type[Detector]]] = {
     "page_hinkley": PageHinkley,
 }
 
-#: Who watches which stream beside `level`. Disagreement comes label by label and lies in [0, 1]
-#: already; the others are means of windows, in units that must be learned first.
+#: Who watches which stream beside `level`. Disagreement comes label by label, lies in [0, 1]
+#: already, and is so noisy that a small change shows in thousands of labels only. The others are
+#: means of windows: quiet, few, and in units that must be learned first.
 SECOND_OPINIONS: Final[Mapping[str, Mapping[str, Mapping[str, object]]]] = {
-    "disagreement": {"adwin": {"warm_up": 0}, "page_hinkley": {}},
+    "disagreement": {
+        "adwin": {"warm_up": 0, "memory": 4000},
+        "page_hinkley": {"allowance": 0.05, "threshold": 100, "memory": 4000},
+    },
     "confidence": {"adwin": {}, "page_hinkley": {}},
     "text_length": {"adwin": {}, "page_hinkley": {}},
     "latency_ms": {"adwin": {}, "page_hinkley": {}},

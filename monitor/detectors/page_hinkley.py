@@ -28,8 +28,9 @@ class PageHinkley:
     """A second opinion by cumulated sums (river): `info`, never a page.
 
     Why it does not page: it has no tolerance, and its false alarms on a stationary stream are
-    many. With river's defaults on raw losses, 80 to 100 % of 200,000-label runs alarm; the
-    defaults here, in standard deviations, are milder (`tests/bench/bench_alarms.py`).
+    many. With river's defaults on raw losses, 80 to 100 % of 200,000-label runs alarm; watching
+    disagreement as `SECOND_OPINIONS` has it, about half of 100,000-label runs, and every one
+    with a harmless wobble (`tests/bench/bench_alarms.py`).
 
     Each change is told once, and everything begins again after it, the units too.
 
