@@ -1,6 +1,6 @@
 """False alarms and delay of the tolerance alarm and of its peers, on the same streams.
 
-    python tests/bench/bench_alarms.py [--size small|full]
+    python -m tests.bench.bench_alarms [--size small|full]
 
 Labels are drawn independently, 0 or 1. Null: the share of runs with any alarm in so many labels
 at a constant rate. Wobble: each day of 500 labels has its own rate, logit(.08) + N(0, .15).
