@@ -417,10 +417,14 @@ def labels_import(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Take in historic teacher answers, so that a first student can be distilled from them."""
+    import msgspec
+
+    from monitor.redaction import redact
     from monitor.teachers.scripted import read_recorded
 
     program = enter(config).retraining()
-    count = program.import_labels(read_recorded(file), time.time())
+    rows = (msgspec.structs.replace(row, text=redact(row.text)) for row in read_recorded(file))
+    count = program.import_labels(rows, time.time())
     typer.echo(f"{count:,} labels are new; `proctord retrain --reason ...` distils from them")
 
 

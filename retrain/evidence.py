@@ -96,17 +96,26 @@ def gather(
     last = store.last_run(connection, lane)
     judged = store.judged_run(connection, lane)
     learned_at = judged.requested_at if judged is not None else -1.0
+    level = _signal(connection, champion, "level")
+    change = _signal(connection, champion, "change", after=last.requested_at if last else -1.0)
+    found = level or change
     return Situation(
         lane=lane,
         champion=champion,
-        level=_signal(connection, champion, "level"),
-        change=_signal(connection, champion, "change", after=last.requested_at if last else -1.0),
+        level=level,
+        change=change,
         live_run=store.live_run(connection, lane),
         last_run=last,
         cadence_from=max(history[-1].since if history else 0.0, learned_at),
         labels=_count(connection, _learnable()),
         new_labels=_count(
-            connection, sa.and_(_learnable(), tables.label.c.labelled_at > learned_at)
+            connection,
+            sa.and_(
+                _learnable(),
+                tables.label.c.labelled_at > learned_at,
+                # what came before the finding teaches nothing of what was found
+                tables.label.c.at > (found.at if found is not None else -1.0),
+            ),
         ),
         request=request,
         probation=_probation(connection, history, probation_labels),

@@ -52,7 +52,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     #: from when the cadence counts, seconds UTC: the newest of the champion's start and the
     #: last run that got a verdict
     cadence_from: float = 0.0
-    #: labelled rows: all, and those that came since the last run that got a verdict
+    #: labelled rows: all, and those that came since the last run that got a verdict and, where
+    #: there is a finding, of tickets that were asked after it
     labels: int = 0
     new_labels: int = 0
     request: Request | None = None

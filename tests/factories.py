@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from monitor.sources import Record
 from schemas.events import Answer, Event, Feedback, Ticket, encode
@@ -18,12 +19,14 @@ def when(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def ticket(ticket_id: str, at: float = START, text: str = "where is my parcel", **more) -> Ticket:
+def ticket(
+    ticket_id: str, at: float = START, text: str = "where is my parcel", **more: Any
+) -> Ticket:
     return Ticket(ticket_id=ticket_id, at=when(at), text=text, **more)
 
 
 def answer(
-    ticket_id: str, at: float = START + 1, output: str = "tracking", model: str = "m1", **more
+    ticket_id: str, at: float = START + 1, output: str = "tracking", model: str = "m1", **more: Any
 ) -> Answer:
     more.setdefault("confidence", 0.9)
     return Answer(ticket_id=ticket_id, at=when(at), output=output, model=model, **more)

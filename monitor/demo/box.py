@@ -23,6 +23,7 @@ from monitor.config import MonitorSettings
 from monitor.demo.customers import Row, Scenario
 from monitor.demo.serving import ChampionServer, Reply
 from monitor.loops import situation
+from monitor.redaction import redact
 from schemas.decisions import Decision
 from schemas.events import Answer, Feedback, Ticket, encode
 from schemas.runs import Run
@@ -102,7 +103,8 @@ class Box:
         ------
         RuntimeError: no student came of it.
         """
-        self._retraining.import_labels(self._scenario.history, self.now)
+        past = (msgspec.structs.replace(r, text=redact(r.text)) for r in self._scenario.history)
+        self._retraining.import_labels(past, self.now)
         wanted = self._retraining.request_run("demo", "the first student", self.now)
         run = self._finish(wanted, on_wait)
         if run.state not in {"promoted", "kept"}:

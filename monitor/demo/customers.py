@@ -24,6 +24,8 @@ class Recorded(msgspec.Struct, frozen=True):
     label: str | None
     latency_ms: float = TEACHER_MS
     cost_usd: float = TEACHER_USD
+    #: (label, probability), most probable first; may be empty
+    probabilities: tuple[tuple[str, float], ...] = ()
 
 
 class Row(msgspec.Struct, frozen=True):
