@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -139,7 +140,7 @@ def test_offsets_follow_each_other_within_a_partition(world: World) -> None:
     world.publish("tickets", *_numbered("t", 50))
     read = Reader(world.open()).take(50)
     assert len({one.partition for one in read}) == 1
-    for one, after in zip(read, read[1:], strict=False):
+    for one, after in pairwise(read):
         assert one.offset < one.next_offset == after.offset
 
 
