@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import msgspec
@@ -24,8 +25,8 @@ SETTINGS = PipelineSettings(
     lateness_seconds=10.0,
     answer_grace_seconds=120.0,
     max_skew_seconds=300.0,
-    pending_cap=5,
-    seen_cap=12,
+    pending_cap=6,
+    seen_cap=4,
     max_past_seconds=2 * 3600.0,
     max_text_chars=60,
     segment_idle_seconds=200.0,
@@ -120,60 +121,65 @@ def counted(journal: Journal) -> dict[str, int]:
 
 # --- the invariant -------------------------------------------------------------------------
 
-names = st.sampled_from([f"t{n}" for n in range(30)])
 #: mostly in order, sometimes far behind or ahead; the last is beyond `now` and clamped
-jumps = st.sampled_from([0.0, 0.4, 1.7, 5.3, 20.0, 31.0, -15.0, -90.0, 130.0, 400.0, 9000.0])
-ratios = st.none() | st.floats(0, 1)
-amounts = st.none() | st.floats(0, 1e9)
-texts = st.sampled_from(
-    ["hello", "I am jo@example.org", "+49 30 1234567 " * 9, "+49 30 1234567de89370400440532013000"]
-)
-outputs = st.sampled_from(["refund", "size", "mail al@example.org", "a long answer " * 9])
-made_tickets = st.builds(
-    lambda name, text, channel: Ticket(
-        ticket_id=name, at=BASE, text=text, attributes={"channel": channel} if channel else {}
-    ),
-    names,
-    texts,
-    st.sampled_from(["", "mail", "chat", "web", "jo@example.org"]),
-)
-made_answers = st.builds(
-    Answer,
-    ticket_id=names,
-    at=st.just(BASE),
-    output=outputs,
-    served_by=st.sampled_from(["student", "student", "teacher"]),
-    model=st.sampled_from(["m1", "m2"]),
-    confidence=ratios,
-    latency_ms=amounts,
-    cost_usd=amounts,
-)
-made_feedback = st.builds(
-    Feedback, ticket_id=names, at=st.just(BASE), accepted=st.just(False), output=outputs
-)
+JUMPS = [0.0, 0.4, 0.9, 1.7, 2.5, 5.3, 20.0, 31.0, -15.0, -90.0, 130.0, 9000.0]
+TEXTS = [
+    "hello",
+    "I am jo@example.org",
+    "+49 30 1234567 " * 9,
+    "+49 30 1234567de89370400440532013000",
+]
+OUTPUTS = ["refund", "size", "mail al@example.org", "a long answer " * 9]
+CHANNELS = ["mail", "chat", "web", "jo@example.org"]
 
 
-@st.composite
-def streams(draw: st.DrawFn) -> list[Event]:
-    """Events of few tickets in any order, with times that mostly move on."""
-    made = draw(st.lists(made_tickets | made_answers | made_feedback, max_size=60))
-    moved, seconds = [], 0.0
-    for event in made:
-        jump = draw(jumps)
-        moved.append(msgspec.structs.replace(event, at=at(seconds + jump)))
+def made_event(random: Random, moment: datetime) -> Event:
+    """Return any event of one of few tickets."""
+    pick, name = random.choice, f"t{random.randrange(25)}"
+    kind = random.randrange(9)
+    if kind == 0:
+        return Feedback(ticket_id=name, at=moment, accepted=False, output=pick(OUTPUTS))
+    if kind % 2:
+        channel = {"channel": pick(CHANNELS)} if random.random() < 0.8 else {}
+        return Ticket(ticket_id=name, at=moment, text=pick(TEXTS), attributes=channel)
+    return Answer(
+        ticket_id=name,
+        at=moment,
+        output=pick(OUTPUTS),
+        served_by=pick(["student", "student", "teacher"]),
+        model=pick(["m1", "m2"]),
+        confidence=pick([None, random.random()]),
+        latency_ms=pick([None, random.expovariate(0.01)]),
+        cost_usd=pick([None, random.random() / 3]),
+    )
+
+
+def made_stream(seed: int, length: int) -> list[Event]:
+    """Return events whose times mostly move on.
+
+    Made from a seed: hypothesis drawing each field takes twenty times as long. It still finds
+    the shortest stream that fails.
+    """
+    random, events, seconds = Random(seed), list[Event](), 0.0
+    for _ in range(length):
+        jump = random.choice(JUMPS)
+        events.append(made_event(random, at(seconds + jump)))
         seconds += jump if 0 < jump < 9000 else 0
-    return moved
+    return events
+
+
+streams = st.builds(made_stream, st.integers(0, 2**32), st.integers(0, 150))
 
 
 @settings(max_examples=150)
-@given(streams(), st.sets(st.integers(0, 60), max_size=12))
+@given(streams, st.sets(st.integers(0, 150), max_size=12))
 def test_restarts_anywhere_change_nothing(events: list[Event], places: set[int]) -> None:
     restarts = [place for place in places if place < len(events)]
     assert run(events, PLAN, restarts).everything() == run(events, PLAN).everything()
 
 
 @settings(max_examples=30)
-@given(streams(), st.data())
+@given(streams, st.data())
 def test_batches_change_nothing(events: list[Event], data: st.DataObject) -> None:
     pipeline, journal, place = Pipeline(SETTINGS, PLAN, ShardState(shard=0)), Journal(), 0
     while place < len(events):
@@ -187,7 +193,7 @@ def test_batches_change_nothing(events: list[Event], data: st.DataObject) -> Non
 
 
 @settings(max_examples=30)
-@given(streams())
+@given(streams)
 def test_every_half_is_accounted_for(events: list[Event]) -> None:
     journal = run(events)
     counters = journal.rest[1]
@@ -199,7 +205,7 @@ def test_every_half_is_accounted_for(events: list[Event]) -> None:
 
 
 @settings(max_examples=30)
-@given(streams())
+@given(streams)
 def test_nothing_personal_is_written(events: list[Event]) -> None:
     written = repr(run(events).everything())
     assert not [secret for secret in ("example.org", "1234567", "de8937") if secret in written]
@@ -262,8 +268,8 @@ def test_a_replay_writes_the_same_bytes() -> None:
             [ticket("t", 3e7), answer("t", 3e7)],
             {"tickets": 1, "answers": 1, "pairs": 1, "clock_skew": 2},
         ),
-        # six wait where five may
-        ([ticket(f"t{n}") for n in range(6)], {"tickets": 6, "evicted": 1}),
+        # seven wait where six may
+        ([ticket(f"t{n}") for n in range(7)], {"tickets": 7, "evicted": 1}),
         # a text that is too long
         ([ticket(text="a " * 40), answer()], {"tickets": 1, "answers": 1, "pairs": 1, "cut": 1}),
         # a third segment where two may be
