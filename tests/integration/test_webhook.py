@@ -389,8 +389,20 @@ def test_a_name_is_looked_up_once_a_call_and_that_address_is_used(receiver: Rece
     channel.send(NOTIFICATION)
     assert asked == ["hooks.example"]
     assert receiver.requests[0][1]["host"] == f"hooks.example:{receiver.port}"
-    # no connection is kept that would skip the next look
     assert "169.254.169.254" in failure(channel).what
+
+
+def test_no_connection_is_kept_that_would_skip_the_next_look(
+    receiver: Receiver, channel: WebhookChannel
+) -> None:
+    def keep_open(peer: socket.socket) -> None:
+        peer.sendall(answer(200))
+        peer.recv(1)  # returns when the client hangs up
+
+    receiver.say = keep_open
+    channel.send(NOTIFICATION)
+    channel.send(NOTIFICATION)
+    assert receiver.connections == 2
 
 
 def test_an_address_that_does_not_answer_is_no_reason_to_give_up_on_the_next(

@@ -83,6 +83,8 @@ STORIES: list[tuple[str, Sequence[tuple[float, Sequence[Condition], tuple[str, s
             (4 * HOUR - 1, [condition()], ("updated", "told 3 h ago; repeated after 4 h", False)),
             (4 * HOUR, [condition()], ("updated", "goes on; last told 4 h ago", True)),
             (5 * HOUR, [condition()], ("updated", "told 1 h ago; repeated after 4 h", False)),
+            (8 * HOUR, [condition()], ("updated", "goes on; last told 4 h ago", True)),
+            (12 * HOUR, [condition()], ("updated", "goes on; last told 4 h ago", True)),
         ],
     ),
     (

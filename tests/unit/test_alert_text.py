@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import msgspec
 import pytest
 
+from monitor.alerts.channels import StdoutChannel
 from monitor.alerts.figures import plain
 from monitor.alerts.text import WIDTH, annotations_of, labels_of, render
 from schemas.alerts import Condition, Notification
@@ -106,3 +109,10 @@ def test_labels_identify_and_annotations_describe() -> None:
     assert described["summary"] == CONDITION.summary
     assert described["description"] == render(NOTIFICATION)
     assert described["commands"] == "proctord status\nproctord retrain --dry-run"
+
+
+def test_a_terminal_without_umlauts_gets_question_marks_rather_than_no_alert() -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    StdoutChannel("it", terminal).send(with_condition(summary="traffic of Größe=42"))
+    terminal.seek(0)
+    assert "traffic of Gr??e=42" in terminal.read()
