@@ -104,7 +104,7 @@ class House:
             for index in range(count):
                 label(connection, f"{model[:8]}-{at + index}", at + index, model, loss)
 
-    def page(self, model: str, loss: float, at: float = NOW) -> None:
+    def page(self, model: str, loss: float, at: float = NOW - 3000) -> None:
         """Let the level detector page against a student."""
         found = Signal(
             at=at,

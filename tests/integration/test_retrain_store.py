@@ -276,6 +276,14 @@ def test_which_signals_count(
     assert tuple(n for n in ("level", "change") if getattr(situation, n)) == seen, prose
 
 
+def test_labels_count_from_a_finding_on(journal: sa.Connection) -> None:
+    serve(journal, A, 1)
+    for at in (1.0, 2.0, 3.0):
+        label(journal, f"t{at}", at)
+    signal(journal, A, 2.0)
+    assert gather(journal).new_labels == 1, "what came before teaches nothing of what was found"
+
+
 def test_a_page_stands_after_a_run_and_a_change_does_not(journal: sa.Connection) -> None:
     serve(journal, A, 1)
     signal(journal, A, 100.0)
