@@ -157,8 +157,8 @@ def _recovering(situation: Situation, alert: Alert, segment: str) -> Condition:
         severity="page",
         labels=alert.condition.labels,
         since=alert.condition.since,
-        summary=f"{_traffic(segment)}: recovering. {_student(situation)} has served since "
-        f"{utc(situation.champion_since)}. {_newest_estimate(situation, segment)}",
+        summary=f"{_traffic(segment)}: recovering. {_student(situation)} serves"
+        f"{_since_when(situation)}. {_newest_estimate(situation, segment)}",
         proctord_does=f"Resolves this when {ENOUGH_LABELS} labels of the serving student put its "
         "disagreement within the tolerance; pages again at once if its detector latches.",
         you_do="Wait for the labels. If none arrive, the teacher or its budget is the cause.",
@@ -209,6 +209,10 @@ def _traffic(segment: str) -> str:
 
 def _student(situation: Situation) -> str:
     return f"Student {situation.champion}" if situation.champion else "No student"
+
+
+def _since_when(situation: Situation) -> str:
+    return f" since {utc(situation.champion_since)}" if situation.champion_since else ""
 
 
 def _attempts(run: Run) -> str:

@@ -107,7 +107,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     now: float
     lane: str
-    #: the student that serves ("" when none does), and since when
+    #: the student that serves ("" when none does), and since when (0.0 when nobody knows)
     champion: str
     champion_since: float
     #: alerts that fire: what was raised is cleared by another threshold than it was raised by

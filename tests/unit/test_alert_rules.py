@@ -414,6 +414,14 @@ def test_recovering_is_said_in_words_with_the_labels_that_are_missing() -> None:
     assert found.dedup_key("shop") == firing[0].dedup_key
 
 
+def test_a_student_from_elsewhere_is_not_said_to_serve_since_1970() -> None:
+    firing = (fires("QualityOutOfBounds", **OUT),)
+    [known] = conditions(situation(firing=firing))
+    [unknown] = conditions(situation(firing=firing, champion_since=0.0))
+    assert "Student m2 serves since 1970-01-12" in known.summary
+    assert "Student m2 serves. " in unknown.summary
+
+
 def test_a_rejection_names_the_gate_that_decided() -> None:
     gate = GateResult(
         gate="quality",
