@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 #: Seconds that a test waits for something to happen before it fails.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Broker:

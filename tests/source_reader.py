@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from monitor.sources import Record, Source
 
 #: Seconds; the stand-in for Kafka takes 23 to let a first member join.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Reader:

@@ -1,6 +1,6 @@
 """How fast events come out of Kafka, against a bare kafka-python poll loop in the same run.
 
-    PROCTORD_KAFKA_HOME=... python -m tests.bench.bench_kafka [--size small|full] [--rounds N]
+    PROCTORD_KAFKA_HOME=... python tests/bench/bench_kafka.py [--size small|full] [--rounds N]
 
 Starts one Apache Kafka, fills three topics of eight partitions with ticket and answer events of
 634 bytes (lz4), and reads them once for each row. Each row is a function `measure_x(bench) ->
@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.kafka_rig import Broker, broker
 
 PARTITIONS = 8
@@ -157,10 +161,11 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="full")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if "PROCTORD_KAFKA_HOME" not in os.environ:
+        print("skipped: needs Apache Kafka, set PROCTORD_KAFKA_HOME")
+        return
     # the events are older than the usual week: the broker would delete them while we read
     with broker("log.retention.ms=-1") as kafka:
-        if not kafka.real:
-            raise SystemExit("needs Apache Kafka: set PROCTORD_KAFKA_HOME")
         bench = fill(kafka, SIZES[options.size])
         print(f"{bench.messages} messages of {EVENT_BYTES} B, {PARTITIONS} partitions, lz4")
         report(bench, options.rounds)
