@@ -76,7 +76,9 @@ class ChampionServer:
     def _load(self, artefact_id: str) -> None:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         torch.set_num_threads(self._threads)
         directory = self._registry / "artefacts" / artefact_id
         self._model = AutoModelForSequenceClassification.from_pretrained(

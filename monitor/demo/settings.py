@@ -10,7 +10,7 @@ from monitor.demo.customers import TEACHER_USD, Scenario
 from monitor.demo.teacher_server import MODEL
 
 #: the loss that the shop accepted
-TOLERANCE: Final = 0.10
+TOLERANCE: Final = 0.15
 
 
 def write_settings(root: Path, scenario: Scenario, *, url: str, seed: int, threads: int) -> Path:
@@ -26,7 +26,7 @@ url = "sqlite:///{root.absolute()}/proctord.db"
 tolerance = {TOLERANCE}
 non_inferiority_margin = 0.02
 cool_down_seconds = 1800.0
-min_new_labels = 500
+min_new_labels = 600
 
 [task]
 labels = [{labels}]
@@ -38,7 +38,7 @@ root = "{root.absolute()}/events"
 segment_by = ["channel"]
 
 [sampling]
-random_rate = 0.1
+random_rate = 0.15
 requested_rate = 0.5
 
 [teacher]
@@ -58,8 +58,13 @@ lane = "shop"
 seed = {seed}
 threads = {threads}
 
+[retrain.teaching]
+epochs = 8.0
+epochs_warm = 4.0
+
 [alerts]
 instance = "shop-in-a-box"
+repeat_seconds = 86400.0
 
 [alerts.channels.terminal]
 kind = "stdout"

@@ -23,9 +23,19 @@ class NotifyLoop:
         """Send what is due; return how many arrived."""
         with self._engine.begin() as connection:
             waiting = notifying.due(connection, now, limit=100)
-        return sum(self._deliver(one, now) for one in waiting)
+        failing: set[str] = set()
+        sent = 0
+        for one in waiting:
+            channel = one.notification.channel
+            if channel in failing:
+                continue  # one that is slow to fail must not hold up the others
+            if self._deliver(one, now):
+                sent += 1
+            else:
+                failing.add(channel)
+        return sent
 
-    def _deliver(self, one: notifying.Due, now: float) -> int:
+    def _deliver(self, one: notifying.Due, now: float) -> bool:
         try:
             self._send(one)
         except DeliveryError as error:
@@ -34,11 +44,11 @@ class NotifyLoop:
                 notifying.mark_failed(
                     connection, one.row_id, next_attempt_at=again, error=error.what
                 )
-            return 0
+            return False
         # a crash before this line sends it once more, under the same idempotency key
         with self._engine.begin() as connection:
             notifying.mark_sent(connection, one.row_id, now)
-        return 1
+        return True
 
     def _send(self, one: notifying.Due) -> None:
         channel = self._channels.get(one.notification.channel)

@@ -108,11 +108,12 @@ def _quality(connection: sa.Connection, model: str) -> tuple[Quality, ...]:
             segment=e.segment,
             model=e.model,
             labels=e.n,
-            disagreement=e.lifetime,
+            # the newest labels: an old student's lifetime would dilute what is wrong now
+            disagreement=e.recent,
             tolerance=e.tolerance,
         )
         for e in found
-        if e.lifetime is not None
+        if e.recent is not None
     )
 
 
