@@ -68,7 +68,7 @@ def order(tmp_path: Path, launcher: LocalLauncher) -> Iterator[Callable[[str], P
                 artefacts=str(tmp_path / "artefacts"),
                 champion="",
                 recent_since=0.0,
-                settings=TrainSettings(base=base),
+                settings=TrainSettings(base=base, token_budget=2048),
             ),
         )
         return directory
