@@ -39,18 +39,20 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     #: `scratch`, or the directory of a model to start the first student from
     base: str = "scratch"
+    #: layers of a base model that are taught, from the top; 0: all of them
+    taught_layers: int = 2
     #: size of a student that starts from scratch
     layers: int = 2
     hidden: int = 128
     vocabulary: int = 4096
     max_tokens: int = 64
     #: tokens of one batch, padding included
-    token_budget: int = 2048
+    token_budget: int = 512
     #: passes over the data: from scratch or a base model, and when going on from a champion
-    epochs: float = 12.0
-    epochs_warm: float = 6.0
+    epochs: float = 6.0
+    epochs_warm: float = 2.0
     learning_rate: float = 1e-3
-    learning_rate_warm: float = 5e-4
+    learning_rate_warm: float = 1e-3
     #: share of the teacher's distribution in the loss, and its temperature
     alpha: float = 0.5
     temperature: float = 2.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from retrain.order import WorkOrder, WorkResult
 from retrain.worker.heartbeat import Pulse
-from retrain.worker.run import finish, read_order, run
+from retrain.worker.run import finish, name_of, read_order, run
 from schemas.errors import FencedError, HeldElsewhereError, ProctordError
 
 USAGE = 64
@@ -22,7 +22,7 @@ USAGE = 64
 
 def main(argv: list[str]) -> int:
     """Carry out the order in the directory given; return the exit code."""
-    if len(argv) != 1:
+    if len(argv) != 1 or not Path(argv[0]).is_dir():
         sys.stderr.write("usage: python -m retrain.worker RUN_DIR\n")
         return USAGE
     run_dir = Path(argv[0]).resolve()
@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
         order = read_order(run_dir)
     except ProctordError as error:
         sys.stderr.write(f"{error}\n")
+        finish(run_dir, _failed(*name_of(run_dir), error))
         return error.exit_code
     return _carry_out(run_dir, order, stop)
 
@@ -48,15 +49,15 @@ def _carry_out(run_dir: Path, order: WorkOrder, stop: threading.Event) -> int:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - whatever it was, the daemon must learn of it
         traceback.print_exc()
-        finish(run_dir, _failed(order, error))
+        finish(run_dir, _failed(order.run_id, order.epoch, error))
         return 1
     return 0
 
 
-def _failed(order: WorkOrder, error: Exception) -> WorkResult:
+def _failed(run_id: str, epoch: int, error: Exception) -> WorkResult:
     known = isinstance(error, ProctordError)
     failure = str(error) if known else f"{type(error).__name__}: {error}"
-    return WorkResult(run_id=order.run_id, epoch=order.epoch, ok=False, failure=failure)
+    return WorkResult(run_id=run_id, epoch=epoch, ok=False, failure=failure)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 
 from retrain.data.dataset import DatasetRow
 from retrain.order import TrainSettings
+from retrain.worker.pooling import start_as_mean, teach_only_top
 from retrain.worker.student import Student, load_student, pad, quiet
 from retrain.worker.tokenizer import train_tokenizer
 from schemas.errors import ProctordError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 #: positions of a student from scratch: more than it reads today, so that it may read more later
 _POSITIONS = 512
 _HEAD = 64  # width of an attention head
+_BASES = 'set base = "scratch", or the path of the directory of a BERT model'
 
 
 class Lesson(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +60,14 @@ def start(
     labels = _labels(rows, known)
     torch.manual_seed(seed)
     if known is not None:
-        return _grown(known, labels)
+        student = _grown(known, labels)
+    elif settings.base == "scratch":
+        student = _from_scratch(settings, rows, labels)
+    else:
+        student = _from_base(settings, labels)
     if settings.base != "scratch":
-        return _from_base(settings, labels)
-    return _from_scratch(settings, rows, labels)
+        teach_only_top(student.model, settings.taught_layers)
+    return student
 
 
 def _labels(rows: Sequence[DatasetRow], known: Student | None) -> tuple[str, ...]:
@@ -93,21 +99,23 @@ def _grown(known: Student, labels: Sequence[str]) -> Student:
 
 
 def _from_base(settings: TrainSettings, labels: Sequence[str]) -> Student:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification
 
     if not Path(settings.base).is_dir():
+        raise ProctordError(f"the base model {settings.base} is no directory", next_step=_BASES)
+    config = AutoConfig.from_pretrained(settings.base, local_files_only=True)
+    if config.model_type != "bert":
         raise ProctordError(
-            f"the base model {settings.base} is no directory",
-            next_step='set base = "scratch", or the path of a model directory',
+            f"the base model {settings.base} is of type {config.model_type}", next_step=_BASES
         )
-    model = AutoModelForSequenceClassification.from_pretrained(
-        settings.base,
-        num_labels=len(labels),
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        local_files_only=True,
-        use_safetensors=True,
+    config.num_labels = len(labels)
+    # one more layer than the base has: the one that averages
+    config.num_hidden_layers += 1
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
+    model = BertForSequenceClassification.from_pretrained(
+        settings.base, config=config, local_files_only=True, use_safetensors=True
     )
+    start_as_mean(model)
     tokenizer = AutoTokenizer.from_pretrained(settings.base, local_files_only=True)
     tokenizer.model_max_length = settings.max_tokens
     return Student(model, tokenizer, labels)
@@ -135,7 +143,9 @@ def _from_scratch(
         num_labels=len(labels),
         pad_token_id=tokenizer.pad_token_id,
     )
-    return Student(BertForSequenceClassification(config), tokenizer, labels)
+    model = BertForSequenceClassification(config)
+    start_as_mean(model)
+    return Student(model, tokenizer, labels)
 
 
 def lesson(student: Student, rows: Sequence[DatasetRow], settings: TrainSettings) -> Lesson:
