@@ -5,7 +5,7 @@
 
 >>> import random
 >>> expand("(hi|hello)[ there], I bought <shoe>", {"shoe": ("boots", "clogs")}, random.Random(3))
-'hi there, I bought clogs'
+'hi, I bought clogs'
 """
 
 from __future__ import annotations

@@ -174,10 +174,10 @@ class PricedTeacher:
         self.asked = 0
         self._lock = threading.Lock()
 
-    def most_it_can_cost(self, question: Question) -> float:
+    def most_it_can_cost(self, question: Question) -> float:  # noqa: ARG002 - all cost the same
         return self.usd
 
-    def ask(self, question: Question) -> TeacherAnswer:
+    def ask(self, question: Question) -> TeacherAnswer:  # noqa: ARG002 - one answer to all
         with self._lock:
             self.asked += 1
         if self.error is not None:
@@ -294,7 +294,10 @@ def test_an_answer_that_comes_after_the_claim_expired_is_not_written_twice(
     [("refused before it began", False, 0.0), ("timed out on its way", True, 0.2)],
 )
 def test_an_outage_gives_the_samples_back(
-    engine: sa.Engine, prose: str, maybe_billed: bool, cost: float
+    engine: sa.Engine,
+    prose: str,
+    maybe_billed: bool,  # noqa: FBT001 - pytest passes it by name
+    cost: float,
 ) -> None:
     queue(engine, 2)
     error = TeacherUnavailableError("down", retryable=True, maybe_billed=maybe_billed)
@@ -369,7 +372,7 @@ def test_an_evaluator_that_starts_anew_goes_on_where_the_last_one_stopped(
     undisturbed = open_journal(f"sqlite:///{tmp_path}/other.db")
     ensure_schema(undisturbed)
     steady = evaluator(undisturbed)
-    judged_world(undisturbed, outputs, lambda now: steady.once(now))
+    judged_world(undisturbed, outputs, steady.once)
     judged_world(engine, outputs, lambda now: evaluator(engine).once(now))
     states = sa.select(tables.detector_state.c.detector, tables.detector_state.c.body)
     with engine.begin() as one, undisturbed.begin() as two:
