@@ -178,13 +178,15 @@ class Pipeline:
         `now` only bounds the events' times: an event from the future is clamped and does not
         move the watermark, so one wrong clock cannot close everybody's windows.
         """
+        self._earliest = now - self._settings.max_past_seconds
+        self._latest = now + self._settings.max_future_seconds
         for event in events:
             if isinstance(event, Ticket):
-                self._take_ticket(event, now)
+                self._take_ticket(event)
             elif isinstance(event, Answer):
-                self._take_answer(event, now)
+                self._take_answer(event)
             else:
-                self._take_feedback(event, now)
+                self._take_feedback(event)
 
     def checkpoint(self, now: float) -> ShardRecords:
         """Return what changed since the last checkpoint, and count it as written."""
@@ -217,14 +219,14 @@ class Pipeline:
 
     # --- events ----------------------------------------------------------------------------
 
-    def _take_ticket(self, event: Ticket, now: float) -> None:
+    def _take_ticket(self, event: Ticket) -> None:
         self._counters["tickets"] += 1
         ticket_id, at = event.ticket_id, event.at.timestamp()
         waiting = self._pairing.get(ticket_id)
         if isinstance(waiting, WaitingTicket) or (waiting is None and self._is_seen(ticket_id)):
             self._counters["duplicates"] += 1
         else:
-            clamped = self._clamp(at, now)
+            clamped = self._clamp(at)
             half = WaitingTicket(
                 ticket_id=ticket_id,
                 at=clamped,
@@ -237,11 +239,11 @@ class Pipeline:
             else:
                 self._pairing.remove(ticket_id)
                 self._finish(half, waiting)
-        if at <= now + self._settings.max_future_seconds:
+        if at <= self._latest:
             self._watermark.see_ticket(at)
             self._turn()
 
-    def _take_answer(self, event: Answer, now: float) -> None:
+    def _take_answer(self, event: Answer) -> None:
         self._counters["answers"] += 1
         ticket_id, at = event.ticket_id, event.at.timestamp()
         waiting = self._pairing.get(ticket_id)
@@ -250,7 +252,7 @@ class Pipeline:
         else:
             half = WaitingAnswer(
                 ticket_id=ticket_id,
-                at=self._clamp(at, now),
+                at=self._clamp(at),
                 output=self._cut(event.output),
                 model=event.model,
                 served_by=event.served_by,
@@ -264,15 +266,15 @@ class Pipeline:
             else:
                 self._pairing.remove(ticket_id)
                 self._finish(waiting, half)
-        if at <= now + self._settings.max_future_seconds:
+        if at <= self._latest:
             self._watermark.see_answer(at)
             self._turn()
 
-    def _take_feedback(self, event: Feedback, now: float) -> None:
+    def _take_feedback(self, event: Feedback) -> None:
         self._counters["feedback"] += 1
         gold = Gold(
             ticket_id=event.ticket_id,
-            at=self._clamp(event.at.timestamp(), now),
+            at=self._clamp(event.at.timestamp()),
             output=None if event.output is None else redact(self._cut(event.output)),
             accepted=event.accepted,
             by=redact(event.by),
@@ -282,12 +284,11 @@ class Pipeline:
     def _is_seen(self, ticket_id: str) -> bool:
         return identity(ticket_id) in self._seen
 
-    def _clamp(self, at: float, now: float) -> float:
-        settings = self._settings
-        if now - settings.max_past_seconds <= at <= now + settings.max_future_seconds:
+    def _clamp(self, at: float) -> float:
+        if self._earliest <= at <= self._latest:
             return at
         self._counters["clock_skew"] += 1
-        return max(now - settings.max_past_seconds, min(at, now + settings.max_future_seconds))
+        return max(self._earliest, min(at, self._latest))
 
     def _cut(self, text: str) -> str:
         limit = self._settings.max_text_chars

@@ -100,7 +100,7 @@ class Watermark:
         slower, faster = self.ticket, self.answer
         if slower > faster:
             slower, faster = faster, slower
-        self.value = max(self.value, max(slower, faster - self._skew) - self._lateness)
+        self.value = max(self.value, slower - self._lateness, faster - self._skew - self._lateness)
 
 
 class _Sum:
@@ -186,9 +186,12 @@ class _Window:
 
 def _count(counts: dict[str, int], name: str) -> None:
     """Add one to a name's count, or to OTHER's once there are too many names."""
-    if name not in counts and len(counts) >= MAX_CLASSES:
-        name = OTHER
-    counts[name] = counts.get(name, 0) + 1
+    try:
+        counts[name] += 1
+    except KeyError:
+        if len(counts) >= MAX_CLASSES:
+            name = OTHER
+        counts[name] = counts.get(name, 0) + 1
 
 
 class Windows:
@@ -209,7 +212,7 @@ class Windows:
         self._open: dict[float, dict[str, _Window]] = {}
         self._closed: list[WindowSummary] = []
         for summary in summaries:
-            if summary.length == length and summary.start >= self.horizon:
+            if summary.length == length:
                 self._open.setdefault(summary.start, {})[summary.segment] = _Window(summary)
 
     def add(self, pair: Pair, text_length: int, counted_as: str) -> list[str] | None:

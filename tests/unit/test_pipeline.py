@@ -378,11 +378,21 @@ def test_the_loops_own_counters_are_kept() -> None:
     assert set(COUNTERS) < set(counters)
 
 
+def test_a_segment_with_traffic_keeps_its_place() -> None:
+    events: list[Event] = []
+    for n in range(10):
+        events += ticket(f"t{n}", n * 60, channel="mail"), answer(f"t{n}", n * 60)
+    events += ticket("new", 600, channel="web"), answer("new", 600)
+    journal = run(events, configured=msgspec.structs.replace(SETTINGS, max_segments=1))
+    assert journal.samples["new"].segments == ("*", "channel=__other__")
+
+
 def test_a_checkpoint_without_events_writes_nothing_but_totals() -> None:
-    pipeline = Pipeline(SETTINGS, PLAN, run([ticket(), answer(), ticket("u")]).state())
-    records = pipeline.checkpoint(NOW)
-    lists = [
-        value for value in msgspec.structs.asdict(records).values() if isinstance(value, tuple)
-    ]
-    assert len(lists) == 7
-    assert not any(lists)
+    pipeline = Pipeline(SETTINGS, EVERYTHING, run([ticket("u")]).state())
+    pipeline.feed([ticket(), answer(), Feedback(ticket_id="t", at=at(2), accepted=True)], NOW)
+    records = [pipeline.checkpoint(NOW) for _ in range(2)]
+    written, nothing = (
+        [v for v in r if isinstance(v, tuple)] for r in map(msgspec.structs.astuple, records)
+    )
+    assert [len(rows) for rows in written] == [2, 1, 1, 0, 0, 1, 0]
+    assert [len(rows) for rows in nothing] == [0] * 7
