@@ -1,0 +1,196 @@
+"""`proctord run` as an operator knows it: a process that drains, dies, and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from factories import START, traffic
+
+from schemas.events import Ticket, encode
+
+CONFIG = """
+[journal]
+url = "sqlite:///{root}/proctord.db"
+[contract]
+tolerance = 0.1
+[task]
+labels = ["a", "b"]
+[source]
+root = "{root}/events"
+checkpoint_seconds = 0.2
+[pipeline]
+max_past_seconds = 1e9
+[sampling]
+random_rate = 0.5
+[teacher]
+kind = "scripted"
+file = "{root}/answers.jsonl"
+deadline_seconds = 1e9
+[evaluation]
+tick_seconds = 0.2
+[registry]
+root = "{root}/registry"
+[retrain]
+tick_seconds = 0.5
+"""
+
+
+class House:
+    """One directory, its settings, and daemons on it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "proctord.toml"
+        self.config.write_text(CONFIG.format(root=root))
+        self.daemons: list[subprocess.Popen[bytes]] = []
+        self.written = 0
+        (root / "answers.jsonl").write_text("")
+
+    def write(self, outputs: list[str]) -> None:
+        """Production goes on: the teacher would say "a" to all of it."""
+        events = traffic(outputs, start=START + self.written, model=f"m{self.written}")
+        self.written += len(outputs)
+        for event in events:
+            stream = "tickets" if isinstance(event, Ticket) else "answers"
+            path = self.root / "events" / stream / "log.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.write(encode(event) + b"\n")
+            if isinstance(event, Ticket):
+                row = {"id": event.ticket_id, "text": event.text, "teacher": {"label": "a"}}
+                with (self.root / "answers.jsonl").open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "monitor", "run", "-c", str(self.config)]
+        log = (self.root / "daemon.log").open("ab")
+        daemon = subprocess.Popen(command, stdout=log, stderr=log)
+        log.close()
+        self.daemons.append(daemon)
+        return daemon
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "monitor", *words, "-c", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    def status(self) -> dict:
+        return json.loads(self.ask("status", "--json").stdout)
+
+    def until(self, what: str, holds: Callable[[dict], bool]) -> dict:
+        for _ in range(60):
+            status = self.status()
+            if holds(status):
+                return status
+            time.sleep(0.5)
+        log = (self.root / "daemon.log").read_text()[-3000:]
+        pytest.fail(f"waited in vain for {what}: {status}\n{log}")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    for daemon in house.daemons:
+        if daemon.poll() is None:
+            daemon.kill()
+            daemon.wait()
+
+
+def pairs(count: int) -> Callable[[dict], bool]:
+    return lambda status: status["counters"].get("pairs", 0) == count
+
+
+def test_the_daemon_drains_on_sigterm_and_goes_on_where_it_stopped(house: House) -> None:
+    house.write(["a"] * 200)
+    daemon = house.start()
+    house.until("the first tickets", pairs(200))
+    started = time.monotonic()
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(timeout=25) == 0
+    assert time.monotonic() - started < 25
+    house.write(["a"] * 100)
+    house.start()
+    status = house.until("the tickets written meanwhile", pairs(300))
+    assert status["counters"]["tickets"] == 300, "none was read twice"
+
+
+def test_kill_9_loses_nothing_and_counts_nothing_twice(house: House) -> None:
+    for round_ in range(3):
+        house.write(["a"] * 150)
+        daemon = house.start()
+        time.sleep(1.5 + 0.7 * round_)  # wherever it is by then
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.wait()
+    house.start()
+    status = house.until("all tickets", pairs(450))
+    assert status["counters"]["tickets"] == 450
+    assert status["counters"]["duplicates"] == 0
+
+
+def test_a_student_that_left_its_bounds_is_told_of_and_bad_input_is_kept(house: House) -> None:
+    house.write(["a"] * 100 + ["a", "b"] * 150)
+    with (house.root / "events" / "tickets" / "log.jsonl").open("ab") as file:
+        file.write(b'{"ticket_id": 7}\n')
+    house.start()
+    house.until("a page", lambda status: "QualityOutOfBounds" in status["firing"])
+    assert "QualityOutOfBounds" in house.ask("alerts").stdout
+    assert "[page] QualityOutOfBounds" in (house.root / "daemon.log").read_text()
+    listed = house.ask("dlq", "list").stdout
+    assert "$.ticket_id" in listed
+    assert '{"ticket_id": 7}' in house.ask("dlq", "show", "1").stdout
+    assert house.ask("retrain", "--dry-run").stdout.startswith("hold (no_champion)")
+
+
+def test_a_second_daemon_is_refused(house: House) -> None:
+    house.write(["a"] * 10)
+    house.start()
+    house.until("the first daemon", pairs(10))
+    second = house.ask("run")
+    assert second.returncode == 75
+    assert "another proctord" in second.stderr
+
+
+def test_a_replay_prints_the_same_bytes_twice(house: House) -> None:
+    house.write(["a"] * 200 + ["a", "b"] * 200)
+    events = str(house.root / "events")
+    first, second = house.ask("replay", events), house.ask("replay", events)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    kinds = [json.loads(line) for line in first.stdout.splitlines()]
+    assert any(k["kind"] == "signal" and k["severity"] == "page" for k in kinds)
+    assert any(k["kind"] == "decision" for k in kinds)
+
+
+@pytest.mark.parametrize(
+    ("prose", "words", "code", "told"),
+    [
+        ("settings that are fine", ["check-config"], 0, "is fine"),
+        ("a run without a reason", ["retrain"], 2, "--reason"),
+        ("nothing to go back to", ["rollback", "--reason", "x"], 1, ""),
+        ("a letter that is not there", ["dlq", "show", "9"], 1, "dlq list"),
+        ("an empty registry", ["models"], 0, ""),
+        ("the schema", ["db", "current"], 0, "this proctord"),
+    ],
+)
+def test_a_command_answers_with_its_code_and_the_next_step(
+    house: House, prose: str, words: list[str], code: int, told: str
+) -> None:
+    done = house.ask(*words)
+    assert done.returncode == code, f"{prose}: {done.stdout}{done.stderr}"
+    assert told in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_file_is_a_configuration_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "monitor", "status", "-c", str(tmp_path / "none.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert "--config" in done.stderr
