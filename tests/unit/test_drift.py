@@ -113,10 +113,23 @@ def test_traffic_that_varies_from_day_to_day_is_judged_by_how_much_it_varies() -
         refund = float(np.clip(rng.normal(0.3, 0.08), 0.05, 0.6))
         return Reading(2000, drawn(rng, 2000, {"refund": refund, "fees": 1 - refund}))
 
-    moved = Reading(2000, drawn(rng, 2000, {"refund": 0.4, "fees": 0.6}))
+    wild = [wobbly() for _ in range(60)]
     steady = [Reading(2000, drawn(rng, 2000, {"refund": 0.3, "fees": 0.7})) for _ in range(60)]
-    assert judge(fit([wobbly() for _ in range(60)], 1, ordered=False, slack=0.0), moved).p > 0.05
+    moved = Reading(2000, drawn(rng, 2000, {"refund": 0.4, "fees": 0.6}))
+    week = Reading(7 * 2000, drawn(rng, 7 * 2000, {"refund": 0.4, "fees": 0.6}))
+    assert judge(fit(wild, 1, ordered=False, slack=0.0), moved).p > 0.05
     assert judge(fit(steady, 1, ordered=False, slack=0.0), moved).p < 1e-6
+    # a week of it is no chance: days that vary for themselves even out
+    assert judge(fit(wild, 7, ordered=False, slack=0.0), week).p < 0.02
+
+
+def test_a_slice_of_few_is_judged_by_its_own_noise() -> None:
+    rng = np.random.default_rng(7)
+    large = [Reading(5000, drawn(rng, 5000, CLASSES)) for _ in range(60)]
+    reference = fit(large, 1, ordered=False, slack=0.0)
+    ps = [judge(reference, Reading(100, drawn(rng, 100, CLASSES))).p for _ in range(200)]
+    # nominal .05; a noise taken for too small or too large would make it .5 or 0
+    assert 0.005 < np.mean(np.array(ps) < 0.05) < 0.12
 
 
 def test_slack_makes_a_small_lasting_move_no_news() -> None:
