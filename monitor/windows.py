@@ -111,11 +111,6 @@ class _Sum:
     def __init__(self, moments: Moments) -> None:
         self.n, self.total, self.squares = moments.n, moments.total, moments.squares
 
-    def add(self, value: float) -> None:
-        self.n += 1
-        self.total += value
-        self.squares += value * value
-
     def freeze(self) -> Moments:
         return Moments(self.n, self.total, self.squares)
 
@@ -153,19 +148,32 @@ class _Window:
 
     def add(self, pair: Pair, text_length: int, name: str | None) -> None:
         """Count a pair; `name` is the class that the student gave, None if it did not answer."""
+        # the sums are written out: a call for each would cost more than all else done here
         self.dirty = True
         self.pairs += 1
-        self.text_length.add(text_length)
         _count(self.models, pair.model)
+        length = self.text_length
+        length.n += 1
+        length.total += text_length
+        length.squares += text_length * text_length
         if name is None:
             return
         _count(self.classes, name)
-        if pair.confidence is not None:
-            self.confidence.add(pair.confidence)
-        if pair.latency_ms is not None:
-            self.latency_ms.add(pair.latency_ms)
-        if pair.cost_usd is not None:
-            self.cost_usd.add(pair.cost_usd)
+        if (value := pair.confidence) is not None:
+            confidence = self.confidence
+            confidence.n += 1
+            confidence.total += value
+            confidence.squares += value * value
+        if (value := pair.latency_ms) is not None:
+            latency = self.latency_ms
+            latency.n += 1
+            latency.total += value
+            latency.squares += value * value
+        if (value := pair.cost_usd) is not None:
+            cost = self.cost_usd
+            cost.n += 1
+            cost.total += value
+            cost.squares += value * value
 
     def freeze(self, segment: str, start: float, length: float) -> WindowSummary:
         self.dirty = False
