@@ -314,13 +314,15 @@ def test_each_status_says_whether_asking_again_can_help(
     ("stated", "seconds"),
     [
         ("1", 1.0),
-        (formatdate(time.time() + 3600, usegmt=True), 3600.0),
+        ("in an hour", 3600.0),
         ("9999", 9999.0),
         ("soon", None),
     ],
     ids=["seconds", "date", "hours", "garbage"],
 )
 def test_a_429_says_how_long_to_wait(stated: str, seconds: float | None, teacher: Build) -> None:
+    if stated == "in an hour":  # of now: not of when the tests were collected
+        stated = formatdate(time.time() + 3600, usegmt=True)
     with pytest.raises(TeacherUnavailableError) as caught:
         teacher(fails(429, retry_after=stated)).ask(QUESTION)
     assert caught.value.retry_after == (seconds and pytest.approx(seconds, abs=120))
