@@ -55,8 +55,12 @@ def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return list(look())
     except ProctordError as error:
-        words = " - ".join(str(error).splitlines())
+        words = _one_line(error)
         return [Finding(what, "broken", words, error.exit_code)]
+
+
+def _one_line(error: ProctordError) -> str:
+    return " - ".join(line.strip() for line in str(error).splitlines())
 
 
 def _journal(settings: MonitorSettings) -> Iterator[Finding]:
@@ -102,7 +106,7 @@ def _teacher(settings: MonitorSettings) -> Iterator[Finding]:
     try:
         answer = teacher.ask(question)
     except TeacherUnavailableError as error:
-        yield Finding("teacher", "broken", " - ".join(str(error).splitlines()), error.exit_code)
+        yield Finding("teacher", "broken", _one_line(error), error.exit_code)
         return
     finally:
         teacher.close()
