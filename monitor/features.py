@@ -115,6 +115,10 @@ def bucket_of(word: str) -> int:
     return int(bucket)
 
 
+def _encoded(text: str) -> bytes:
+    return text.lower().encode()
+
+
 def _count(text: bytes) -> NDArray[np.int64]:
     """Count the words of a text by bucket, without making an object of each.
 
@@ -131,6 +135,18 @@ def _count(text: bytes) -> NDArray[np.int64]:
     return np.bincount(mixed >> np.uint32(24), minlength=BUCKETS)
 
 
+def buckets_in(text: str) -> bytes:
+    """Return the bucket of each word of a text's beginning, in the order of the buckets.
+
+    For a ticket that waits in the journal, where its text is redacted.
+
+    >>> list(buckets_in("my parcel")) == sorted([bucket_of("my"), bucket_of("parcel")])
+    True
+    """
+    counts = _count(_encoded(text[:CHARACTERS]))
+    return np.repeat(np.arange(BUCKETS, dtype=np.uint8), counts).tobytes()
+
+
 class PairFeatures(NamedTuple):
     """What one pair adds; the same for each window that it counts in."""
 
@@ -138,12 +154,18 @@ class PairFeatures(NamedTuple):
     #: None: the student did not answer, or did not say
     confidence: int | None
     latency: int | None
-    #: the beginning of the text, whose words are counted
+    #: the beginning of the text, whose words are counted, unless they were counted before
     text: str
+    words: bytes | None
 
 
 def features_of(
-    *, text: str, text_length: int, confidence: float | None, latency_ms: float | None
+    *,
+    text: str,
+    text_length: int,
+    confidence: float | None,
+    latency_ms: float | None,
+    words: bytes | None = None,
 ) -> PairFeatures:
     """Return what a pair adds to the windows it counts in.
 
@@ -152,6 +174,9 @@ def features_of(
     text: the ticket's text; unredacted, nothing but counts is kept of it.
     text_length: characters that it had before it was cut.
     confidence, latency_ms: the student's; None where it did not answer or did not say.
+    words: what `buckets_in` gave of the text before it was redacted; None: it still is as the
+        customer wrote it. Words are counted of the text as it came, or a ticket that waited in
+        the journal would count for other words than one that did not.
 
     >>> found = features_of(text="Refund!", text_length=7, confidence=0.9, latency_ms=None)
     >>> found.text_length, found.confidence, found.latency
@@ -162,6 +187,7 @@ def features_of(
         None if confidence is None else confidence_bin(confidence),
         None if latency_ms is None else size_bin(latency_ms),
         text[:CHARACTERS],
+        words,
     )
 
 
@@ -202,16 +228,21 @@ class Features:
 
     def add(self, pair: PairFeatures) -> None:
         """Count a pair."""
-        text_length, confidence, latency, text = pair
+        text_length, confidence, latency, text, words = pair
         self._text_length[text_length] = self._text_length.get(text_length, 0) + 1
         if confidence is not None:
             self._confidence[confidence] = self._confidence.get(confidence, 0) + 1
         if latency is not None:
             self._latency[latency] = self._latency.get(latency, 0) + 1
-        if self._with_words:
-            self._texts.append(text)
-            if len(self._texts) >= GATHERED:
-                self._count_words()
+        if not self._with_words:
+            return
+        if words is not None:
+            for bucket in words:
+                self._words[bucket] = self._words.get(bucket, 0) + 1
+            return
+        self._texts.append(text)
+        if len(self._texts) >= GATHERED:
+            self._count_words()
 
     def summary(self) -> Counted:
         """Return the fields of the window's summary, by name."""
@@ -224,7 +255,7 @@ class Features:
         }
 
     def _count_words(self) -> None:
-        counts = _count(" ".join(self._texts).lower().encode())
+        counts = _count(_encoded(" ".join(self._texts)))
         self._texts.clear()
         for bucket in np.flatnonzero(counts).tolist():
             self._words[bucket] = self._words.get(bucket, 0) + int(counts[bucket])

@@ -14,6 +14,7 @@ from monitor.features import (
     Features,
     PairFeatures,
     bucket_of,
+    buckets_in,
     confidence_bin,
     confidence_from,
     features_of,
@@ -97,6 +98,21 @@ def test_the_buckets_hold_each_word_that_can_be_named(several: list[str]) -> Non
         for word in words_of(text):
             expected[bucket_of(word)] = expected.get(bucket_of(word), 0) + 1
     assert summed(map(asked, several)).words == dict(sorted(expected.items()))
+
+
+@given(st.lists(texts, max_size=8), st.integers(0, 8))
+def test_a_ticket_that_waited_counts_for_the_same_words(several: list[str], waited: int) -> None:
+    stored = [
+        features_of(
+            text="<redacted>",
+            text_length=len(text),
+            confidence=None,
+            latency_ms=None,
+            words=buckets_in(text),
+        )
+        for text in several[:waited]
+    ]
+    assert summed([*stored, *map(asked, several[waited:])]) == summed(map(asked, several))
 
 
 def test_words_spread_over_the_buckets() -> None:
