@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
+
+import msgspec
 
 from monitor.demo.customers import TEACHER_USD, Scenario
 from monitor.demo.teacher_server import MODEL
 
-#: the loss that the shop accepted
-TOLERANCE: Final = 0.15
+
+class BoxRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What was accepted in this box, how much is asked, and how its student is taught."""
+
+    #: the loss that the shop accepted
+    tolerance: float = 0.15
+    random_rate: float = 0.15
+    requested_rate: float = 0.5
+    min_new_labels: int = 600
+    #: keys of `[retrain.teaching]`
+    teaching: dict[str, float | str] = msgspec.field(
+        # short tickets of a small grammar
+        default_factory=lambda: {"epochs": 8.0, "epochs_warm": 4.0}
+    )
 
 
-def write_settings(root: Path, scenario: Scenario, *, url: str, seed: int, threads: int) -> Path:
+def write_settings(
+    root: Path, scenario: Scenario, rules: BoxRules, *, url: str, seed: int, threads: int
+) -> Path:
     """Write `proctord.toml` below `root`; return its path."""
     labels = ", ".join(json.dumps(label) for label in scenario.taxonomy)
+    teaching = "\n".join(f"{key} = {json.dumps(value)}" for key, value in rules.teaching.items())
     most = max([TEACHER_USD, *(row.teacher.cost_usd for row in scenario.stream)])
     text = f"""\
 # The box of `proctord demo`. The teacher's address is gone when the demo has ended.
@@ -23,10 +39,10 @@ def write_settings(root: Path, scenario: Scenario, *, url: str, seed: int, threa
 url = "sqlite:///{root.absolute()}/proctord.db"
 
 [contract]
-tolerance = {TOLERANCE}
+tolerance = {rules.tolerance}
 non_inferiority_margin = 0.02
 cool_down_seconds = 1800.0
-min_new_labels = 600
+min_new_labels = {rules.min_new_labels}
 
 [task]
 labels = [{labels}]
@@ -38,8 +54,8 @@ root = "{root.absolute()}/events"
 segment_by = ["channel"]
 
 [sampling]
-random_rate = 0.15
-requested_rate = 0.5
+random_rate = {rules.random_rate}
+requested_rate = {rules.requested_rate}
 
 [teacher]
 concurrency = 4
@@ -59,8 +75,7 @@ seed = {seed}
 threads = {threads}
 
 [retrain.teaching]
-epochs = 8.0
-epochs_warm = 4.0
+{teaching}
 
 [alerts]
 instance = "shop-in-a-box"

@@ -21,7 +21,7 @@ from monitor.demo import figures as sums
 from monitor.demo.box import BETWEEN, Box, Turn
 from monitor.demo.customers import Row, Scenario, from_rows, shoe_shop
 from monitor.demo.figures import Figures, Measured, Story
-from monitor.demo.settings import write_settings
+from monitor.demo.settings import BoxRules, write_settings
 from monitor.demo.teacher_server import TeacherServer
 from monitor.demo.view import View
 from monitor.store import evaluation
@@ -99,14 +99,23 @@ def _root(keep: Path | None, stack: ExitStack) -> Path:
 
 
 def tell(
-    scenario: Scenario, root: Path, *, seed: int, console: Console, load: Load, build: Build
+    scenario: Scenario,
+    root: Path,
+    *,
+    seed: int,
+    console: Console,
+    load: Load,
+    build: Build,
+    rules: BoxRules | None = None,
 ) -> Figures:
     """Run a story in `root` and return what it came to."""
     started = time.monotonic()
     teacher = TeacherServer((*scenario.history, *scenario.stream))
     with ExitStack() as stack:
         url = stack.enter_context(teacher.serving())
-        monitor, retrain = load(write_settings(root, scenario, url=url, seed=seed, threads=THREADS))
+        monitor, retrain = load(
+            write_settings(root, scenario, rules or BoxRules(), url=url, seed=seed, threads=THREADS)
+        )
         engine = open_journal(monitor.journal.url)
         stack.callback(engine.dispose)
         ensure_schema(engine)
