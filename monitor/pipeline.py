@@ -241,7 +241,8 @@ class Pipeline:
                 self._finish(half, waiting)
         if at <= self._latest:
             self._watermark.see_ticket(at)
-            self._turn()
+            if self._watermark.value >= self._windows.closes_at:
+                self._turn()
 
     def _take_answer(self, event: Answer) -> None:
         self._counters["answers"] += 1
@@ -268,7 +269,8 @@ class Pipeline:
                 self._finish(waiting, half)
         if at <= self._latest:
             self._watermark.see_answer(at)
-            self._turn()
+            if self._watermark.value >= self._windows.closes_at:
+                self._turn()
 
     def _take_feedback(self, event: Feedback) -> None:
         self._counters["feedback"] += 1
@@ -337,14 +339,12 @@ class Pipeline:
     # --- time ------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        """When the watermark passes the end of a slice: expire what waited, close, forget.
+        """The watermark passed the end of a slice: expire what waited, close, forget.
 
         Expire first: a ticket whose grace ran out in a slice is counted in that slice, which
         must still be open.
         """
         watermark = self._watermark.value
-        if watermark < self._windows.closes_at:
-            return
         horizon = slice_start(watermark, self._windows.length)
         grace = self._settings.answer_grace_seconds
         for half in self._pairing.expire(horizon - grace):

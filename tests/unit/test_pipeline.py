@@ -268,6 +268,11 @@ def test_a_replay_writes_the_same_bytes() -> None:
             [ticket("t", 3e7), answer("t", 3e7)],
             {"tickets": 1, "answers": 1, "pairs": 1, "clock_skew": 2},
         ),
+        # and one from before we were born
+        (
+            [ticket("t", -9000), answer("t", -9000)],
+            {"tickets": 1, "answers": 1, "pairs": 1, "clock_skew": 2},
+        ),
         # seven wait where six may
         ([ticket(f"t{n}") for n in range(7)], {"tickets": 7, "evicted": 1}),
         # a text that is too long
@@ -382,9 +387,19 @@ def test_a_segment_with_traffic_keeps_its_place() -> None:
     events: list[Event] = []
     for n in range(10):
         events += ticket(f"t{n}", n * 60, channel="mail"), answer(f"t{n}", n * 60)
-    events += ticket("new", 600, channel="web"), answer("new", 600)
+        events += ticket(f"u{n}", n * 60, channel="web"), answer(f"u{n}", n * 60)
     journal = run(events, configured=msgspec.structs.replace(SETTINGS, max_segments=1))
-    assert journal.samples["new"].segments == ("*", "channel=__other__")
+    assert len(summaries(journal, "channel=mail")) == len(summaries(journal)) == 10
+    assert not summaries(journal, "channel=web")
+
+
+def test_a_segment_without_traffic_gives_its_place_back() -> None:
+    events: list[Event] = [ticket("first", channel="mail"), answer("first")]
+    for n in range(6):
+        events += ticket(f"t{n}", n * 60), answer(f"t{n}", n * 60)
+    events += ticket("last", 301, channel="web"), answer("last", 301)
+    journal = run(events, configured=msgspec.structs.replace(SETTINGS, max_segments=1))
+    assert journal.samples["last"].segments == ("*", "channel=web")
 
 
 def test_a_checkpoint_without_events_writes_nothing_but_totals() -> None:

@@ -83,13 +83,21 @@ def test_two_partitions_merge_to_the_summary_of_all(shards: list[int]) -> None:
     assert list(merged.values()) == list(summed(pairs))
 
 
-def test_moments_are_those_of_the_values() -> None:
+@pytest.mark.parametrize("quantity", ["confidence", "latency_ms", "cost_usd", "text_length"])
+def test_moments_are_those_of_the_values(quantity: str) -> None:
     values = random.Random(1).choices(range(50), k=40)
-    all_of_it, _ = summed([pair(latency_ms=float(v)) for v in values])
+    windows = Windows(60.0, 0.0)
+    for value in values:
+        one = pair() if quantity == "text_length" else pair(**{quantity: float(value)})
+        windows.add(one, value, "refund")
+    found: Moments = getattr(windows.take()[0], quantity)
     mean = sum(values) / 40
-    assert all_of_it.latency_ms.mean == pytest.approx(mean)
-    assert all_of_it.latency_ms.variance == pytest.approx(sum((v - mean) ** 2 for v in values) / 40)
-    assert math.isnan(all_of_it.cost_usd.mean)
+    assert (found.n, found.mean) == (40, pytest.approx(mean))
+    assert found.variance == pytest.approx(sum((v - mean) ** 2 for v in values) / 40)
+
+
+def test_there_is_no_mean_of_nothing() -> None:
+    assert math.isnan(summed([pair()])[0].cost_usd.mean)
 
 
 # --- windows -------------------------------------------------------------------------------
