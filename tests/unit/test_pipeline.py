@@ -171,7 +171,7 @@ def made_stream(seed: int, length: int) -> list[Event]:
 streams = st.builds(made_stream, st.integers(0, 2**32), st.integers(0, 150))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(streams, st.sets(st.integers(0, 150), max_size=12))
 def test_restarts_anywhere_change_nothing(events: list[Event], places: set[int]) -> None:
     restarts = [place for place in places if place < len(events)]
