@@ -63,11 +63,12 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True):
     text_length: Moments = Moments()
     latency_ms: Moments = Moments()
     cost_usd: Moments = Moments()
+    #: what follows is of all traffic only: where `segment` is `*`
     #: how those values are spread: count by bin (`monitor.features` says which bin is what)
     confidence_bins: dict[int, int] = {}
     text_length_bins: dict[int, int] = {}
     latency_bins: dict[int, int] = {}
-    #: words of the tickets by hash bucket, of which there are 256; only where `segment` is `*`
+    #: words of the tickets by hash bucket, of which there are 256
     words: dict[int, int] = {}
 
     @property

@@ -40,7 +40,7 @@ from scipy import stats
 
 from monitor.drift import Drift, DriftFinding, DriftSettings, explain
 from monitor.drift.reading import FEATURES
-from monitor.features import Features, features_of, words_of
+from monitor.features import Features, words_of
 from schemas.windows import WindowSummary
 
 DAY = 86_400.0
@@ -135,12 +135,10 @@ def windows(day: dt.date, asked: Sequence[Ticket]) -> list[WindowSummary]:
     features = Features(empty)
     for ticket in asked:
         features.add(
-            features_of(
-                text=ticket.text,
-                text_length=len(ticket.text),
-                confidence=ticket.confidence,
-                latency_ms=None,
-            )
+            ticket.text,
+            text_length=len(ticket.text),
+            confidence=ticket.confidence,
+            latency_ms=None,
         )
     classes = dict(Counter(ticket.answer for ticket in asked))
     every = WindowSummary(
@@ -369,9 +367,7 @@ def cost(asked: Sequence[Ticket], stream: Stream) -> None:
     def ours_() -> None:
         features = Features(empty)
         for text in texts:
-            features.add(
-                features_of(text=text, text_length=len(text), confidence=0.93, latency_ms=31.0)
-            )
+            features.add(text, text_length=len(text), confidence=0.93, latency_ms=31.0)
         features.summary()
 
     def one_by_one() -> None:

@@ -11,12 +11,20 @@ from monitor.drift import Contributor, Drift, DriftFinding, DriftSettings, expla
 from monitor.drift.evidence import POWERS, carry_on, e_value, threshold
 from monitor.drift.reading import FEATURES, Reading
 from monitor.drift.reference import fit, judge
-from monitor.features import bucket_of, confidence_bin, size_bin
+from monitor.features import CONFIDENCE_EDGES, SIZE_EDGES, bucket_of
 from schemas.windows import WindowSummary
 
 DAY = 86_400.0
 DAILY = DriftSettings(slice_seconds=DAY, reference=60)
 CLASSES = {"refund": 0.30, "delivery": 0.04, "account": 0.36, "fees": 0.20, "rare": 0.10}
+
+
+def confidence_bin(confidence: float) -> int:
+    return int(np.searchsorted(CONFIDENCE_EDGES, confidence, side="right"))
+
+
+def size_bin(size: float) -> int:
+    return int(np.searchsorted(SIZE_EDGES, size, side="right"))
 
 
 def drawn(rng: np.random.Generator, n: int, shares: Mapping[Any, float]) -> dict[Any, int]:
