@@ -122,7 +122,7 @@ def buckets_in(text: str) -> bytes:
     return np.repeat(np.arange(BUCKETS, dtype=np.uint8), counts).tobytes()
 
 
-class Counted(TypedDict):
+class Counted(TypedDict, total=False):
     """The fields of a `WindowSummary` that are counts of bins and buckets."""
 
     confidence_bins: dict[int, int]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from monitor.features import buckets_in
 from monitor.redaction import redact
 from schemas.samples import Pair
 
@@ -24,10 +25,12 @@ class WaitingTicket(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ti
     text_length: int
     #: `*` first, then one `name=value` for each configured attribute
     segments: tuple[str, ...]
+    #: buckets of the words of the text as it came, once it is redacted; None: it is not yet
+    words: bytes | None = None
 
     def redacted(self) -> WaitingTicket:
         """Return what may be stored."""
-        return msgspec.structs.replace(self, text=redact(self.text))
+        return msgspec.structs.replace(self, text=redact(self.text), words=buckets_in(self.text))
 
 
 class WaitingAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="answer"):

@@ -307,7 +307,7 @@ class Pipeline:
         self._counters["pairs"] += 1
         self._seen.add(identity(ticket.ticket_id))
         pair = join(ticket, answer)
-        opened = self._windows.add(pair, ticket.text_length, answer.counted_as)
+        opened = self._windows.add(pair, ticket.text_length, answer.counted_as, ticket.words)
         if opened is None:
             self._counters["late"] += 1
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from monitor.features import Features
 from monitor.redaction import redact
 from schemas.samples import Pair
 from schemas.windows import MAX_CLASSES, OTHER, Moments, WindowSummary
@@ -128,6 +129,7 @@ class _Window:
         "confidence",
         "cost_usd",
         "dirty",
+        "features",
         "latency_ms",
         "models",
         "pairs",
@@ -145,6 +147,9 @@ class _Window:
         self.text_length = _Sum(summary.text_length)
         self.latency_ms = _Sum(summary.latency_ms)
         self.cost_usd = _Sum(summary.cost_usd)
+        # of all traffic only: the bins and buckets of hundreds of segments would be most of what
+        # the journal holds
+        self.features = Features(summary) if summary.segment == "*" else None
 
     def add(self, pair: Pair, text_length: int, name: str | None) -> None:
         """Count a pair; `name` is the class that the student gave, None if it did not answer."""
@@ -189,6 +194,7 @@ class _Window:
             text_length=self.text_length.freeze(),
             latency_ms=self.latency_ms.freeze(),
             cost_usd=self.cost_usd.freeze(),
+            **(self.features.summary() if self.features else {}),
         )
 
 
@@ -223,10 +229,13 @@ class Windows:
             if summary.length == length:
                 self._open.setdefault(summary.start, {})[summary.segment] = _Window(summary)
 
-    def add(self, pair: Pair, text_length: int, counted_as: str) -> list[str] | None:
+    def add(
+        self, pair: Pair, text_length: int, counted_as: str, words: bytes | None = None
+    ) -> list[str] | None:
         """Count a pair in its segments' windows; return the segments whose window it opened.
 
-        None: the slice is closed, the pair is late and was left out.
+        None: the slice is closed, the pair is late and was left out. `words` are the buckets of
+        the words of a text that was redacted since (`features.buckets_in`).
         """
         start = slice_start(pair.asked_at, self.length)
         if start < self.horizon:
@@ -242,6 +251,14 @@ class Windows:
                 window = self._make(slice_, segment, start)
                 opened.append(segment)
             window.add(pair, text_length, name)
+            if window.features is not None:
+                window.features.add(
+                    pair.text,
+                    text_length=text_length,
+                    confidence=None if name is None else pair.confidence,
+                    latency_ms=None if name is None else pair.latency_ms,
+                    words=words,
+                )
         return opened
 
     def add_unanswered(self, segments: tuple[str, ...], at: float) -> bool:
