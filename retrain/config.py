@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
-from pydantic import ConfigDict, Field, PlainValidator
+from pydantic import ConfigDict, Field
 
 from retrain.order import TrainSettings
-from schemas.settings import ProgramSettings, Section
+from schemas.settings import ProgramSettings, Section, table_of
 
 
 class RegistrySettings(Section):
@@ -20,23 +19,8 @@ class RegistrySettings(Section):
     root: Path = Path("registry")
 
 
-def _teaching(table: Any) -> TrainSettings:
-    if isinstance(table, TrainSettings):
-        return table
-    try:
-        settings = msgspec.convert(table, TrainSettings, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from error
-    # msgspec lets unknown keys pass, because an order may come from a newer daemon
-    unknown = sorted(set(table) - set(TrainSettings.__struct_fields__))
-    if unknown:
-        known = ", ".join(TrainSettings.__struct_fields__)
-        raise ValueError(f"no such key: {', '.join(unknown)}; known: {known}")
-    return settings
-
-
 #: `[retrain.teaching]`: how a student is taught; `retrain.order` describes its keys
-TeachingTable = Annotated[TrainSettings, PlainValidator(_teaching)]
+TeachingTable = Annotated[TrainSettings, table_of(TrainSettings)]
 
 
 class RetrainTable(Section):
