@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from monitor.alerts.figures import bounds, duration, percent, utc
+from monitor.alerts.figures import bounds, duration, utc
 from monitor.alerts.situation import Situation
 from monitor.estimation.quality import QualityEstimate
+from monitor.estimation.wording import percent
 from monitor.loops import situation
 from monitor.store import evaluation, labelling, reading
 from schemas.contract import QualityContract

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.alerts.figures import duration, money, percent, utc
+from monitor.alerts.figures import duration, money, utc
 from monitor.alerts.hysteresis import Threshold, firing, since
 from monitor.alerts.situation import Budget, Deliveries, Intake, Situation, TeacherHealth, Traffic
+from monitor.estimation.wording import percent
 from schemas.alerts import Condition
 from schemas.signals import Severity
 

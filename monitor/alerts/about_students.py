@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.alerts.figures import bounds, duration, percent, utc
+from monitor.alerts.figures import bounds, duration, utc
 from monitor.alerts.hysteresis import firing
 from monitor.alerts.situation import ChampionChange, Quality, Situation
+from monitor.estimation.wording import percent
 from schemas.alerts import Alert, Condition
 from schemas.runs import Run
 from schemas.signals import Severity, Signal

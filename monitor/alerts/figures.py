@@ -5,18 +5,10 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 
+from monitor.estimation.wording import percent, span
 from schemas.signals import Interval
 
 _STEPS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
-
-
-def percent(ratio: float) -> str:
-    """Return a ratio in per cent.
-
-    >>> percent(0.1825)
-    '18.2 %'
-    """
-    return f"{100 * ratio:.1f} %"
 
 
 def bounds(interval: Interval) -> str:
@@ -25,8 +17,7 @@ def bounds(interval: Interval) -> str:
     >>> bounds(Interval(0.182, 0.141, 0.23))
     '18.2 % (95 % interval 14.1 to 23.0 %)'
     """
-    lower, upper = 100 * interval.lower, 100 * interval.upper
-    return f"{percent(interval.estimate)} (95 % interval {lower:.1f} to {upper:.1f} %)"
+    return f"{percent(interval.estimate)} ({span(interval)})"
 
 
 def money(dollars: float) -> str:

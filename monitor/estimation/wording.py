@@ -11,7 +11,11 @@ def number(value: int) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share: `18.2 %`."""
+    """Write a share in per cent.
+
+    >>> percent(0.1825)
+    '18.2 %'
+    """
     return f"{100 * share:.1f} %"
 
 
