@@ -37,10 +37,8 @@ from monitor.teachers.http import HttpTeacher
 from monitor.teachers.patience import PatientTeacher
 from monitor.teachers.scripted import ScriptedTeacher
 from schemas.errors import ConfigError
-from schemas.events import Stream
 from schemas.journal import tidy
 
-STREAMS: Final[tuple[Stream, ...]] = ("tickets", "answers", "feedback")
 LOOPS: Final = ("consume", "label", "evaluate", "notify")
 #: seconds that questions under way may take once the daemon has to stop
 GRACE: Final = 12.0
@@ -166,8 +164,7 @@ def make_source(table: SourceTable) -> Source:
     if table.kind == "kafka":
         assert table.kafka is not None
         return KafkaSource(table.kafka)
-    directories = {stream: table.root / stream for stream in STREAMS}
-    return JsonlSource(directories, start=table.start)
+    return JsonlSource.under(table.root, start=table.start)
 
 
 def make_teacher(table: TeacherTable, labels: tuple[str, ...]) -> Teacher:
