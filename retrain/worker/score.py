@@ -55,8 +55,3 @@ def encode_scores(scores: Iterable[ScoredRow]) -> bytes:
 def write_scores(path: Path, scores: Iterable[ScoredRow]) -> None:
     """Put `scores.jsonl` in place, whole."""
     replace_bytes(path, encode_scores(scores))
-
-
-def read_scores(path: Path) -> list[ScoredRow]:
-    """Return the rows of a `scores.jsonl`."""
-    return list(map(msgspec.json.Decoder(ScoredRow).decode, path.read_bytes().splitlines()))

@@ -16,10 +16,17 @@ import msgspec
 import pytest
 
 from retrain import artefact
-from retrain.order import Heartbeat, LabelledRow, TrainSettings, WorkOrder, WorkResult
+from retrain.order import (
+    Heartbeat,
+    LabelledRow,
+    ScoredRow,
+    TrainSettings,
+    WorkOrder,
+    WorkResult,
+)
 from retrain.worker import __main__ as child
 from retrain.worker.checkpoint import newest
-from retrain.worker.score import disagreement, read_scores
+from retrain.worker.score import disagreement
 from retrain.worker.student import load_student
 
 pytestmark = pytest.mark.torch
@@ -46,6 +53,10 @@ SMALL = TrainSettings(
     learning_rate=3e-3,
     learning_rate_warm=2e-3,
 )
+
+
+def read_scores(path: Path) -> list[ScoredRow]:
+    return [msgspec.json.decode(line, type=ScoredRow) for line in path.read_bytes().splitlines()]
 
 
 def tickets(
