@@ -176,7 +176,8 @@ class _Teller:
             first_student=first.challenger,
             last_student=turn.champion if turn else first.challenger,
             verdict=turn.run.verdict if turn and turn.run else None,
-            teacher_ms=teacher.latency_ms / max(1, teacher.asked),
+            # threads add up in any order: what rounding leaves of that is not the story's
+            teacher_ms=round(teacher.latency_ms / max(1, teacher.asked), 3),
             teacher_only_usd=sum(row.teacher.cost_usd for row in scenario.stream),
             measured=Measured(
                 wall_seconds=time.monotonic() - started,
