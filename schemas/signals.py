@@ -39,3 +39,5 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | None
     #: the same in a sentence for people
     sentence: str
+    #: hash of the contract that it was judged by
+    contract: str = ""
