@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/proctord demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --hypothesis-profile thorough
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

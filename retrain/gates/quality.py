@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from retrain.gates.evidence import Bounds, Evidence, loss_bounds
 from schemas.contract import QualityContract
@@ -67,5 +67,5 @@ def _missing(estimate: float, n: int, limit: float, alpha: float) -> str:
         return "at this rate it will not pass"
     # normal approximation, with the variance that a rate of 0 cannot show taken at the limit / 4
     rate = max(estimate, limit / 4.0)
-    needed = math.ceil(float(norm.ppf(alpha)) ** 2 * rate * (1.0 - rate) / gap**2)
+    needed = math.ceil(float(ndtri(alpha)) ** 2 * rate * (1.0 - rate) / gap**2)
     return f"about {max(1, needed - n)} more random labels are needed"

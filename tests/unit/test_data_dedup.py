@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain.data.dedup import THRESHOLD, canonical, cluster, jaccard, shingles
@@ -29,7 +29,6 @@ WORDS = st.sampled_from(
 TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=12).map(" ".join), min_size=1, max_size=40)
 
 
-@settings(max_examples=40, deadline=None)
 @given(TEXTS)
 def test_each_pair_above_the_threshold_shares_a_cluster(texts: list[str]) -> None:
     names = cluster(texts)
@@ -39,7 +38,6 @@ def test_each_pair_above_the_threshold_shares_a_cluster(texts: list[str]) -> Non
             assert names[one] == names[other], (texts[one], texts[other])
 
 
-@settings(max_examples=30, deadline=None)
 @given(TEXTS)
 def test_the_name_of_a_cluster_does_not_depend_on_the_order_of_the_rows(
     texts: list[str],

@@ -2,7 +2,7 @@ from array import array
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.pairing import Pairing, Waiting, WaitingAnswer, WaitingTicket, join
@@ -124,7 +124,6 @@ def test_identities_are_spread_and_stable() -> None:
     assert identity("t-1") == identity("t-1") != 0
 
 
-@settings(max_examples=50)
 @given(st.lists(st.integers(1, 40), unique=True, max_size=40), st.integers(1, 20), st.data())
 def test_the_table_holds_what_a_list_of_the_newest_holds(
     values: list[int], cap: int, data: st.DataObject

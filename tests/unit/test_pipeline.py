@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.pairing import Waiting
@@ -171,14 +171,12 @@ def made_stream(seed: int, length: int) -> list[Event]:
 streams = st.builds(made_stream, st.integers(0, 2**32), st.integers(0, 150))
 
 
-@settings(max_examples=80)
 @given(streams, st.sets(st.integers(0, 150), max_size=12))
 def test_restarts_anywhere_change_nothing(events: list[Event], places: set[int]) -> None:
     restarts = [place for place in places if place < len(events)]
     assert run(events, PLAN, restarts).everything() == run(events, PLAN).everything()
 
 
-@settings(max_examples=30)
 @given(streams, st.data())
 def test_batches_change_nothing(events: list[Event], data: st.DataObject) -> None:
     pipeline, journal, place = Pipeline(SETTINGS, PLAN, ShardState(shard=0)), Journal(), 0
@@ -192,7 +190,6 @@ def test_batches_change_nothing(events: list[Event], data: st.DataObject) -> Non
     assert journal.everything() == run(events, PLAN).everything()
 
 
-@settings(max_examples=30)
 @given(streams)
 def test_every_half_is_accounted_for(events: list[Event]) -> None:
     journal = run(events)
@@ -204,7 +201,6 @@ def test_every_half_is_accounted_for(events: list[Event]) -> None:
     assert in_windows == counters["pairs"] - counters["late"]
 
 
-@settings(max_examples=30)
 @given(streams)
 def test_nothing_personal_is_written(events: list[Event]) -> None:
     written = repr(run(events).everything())

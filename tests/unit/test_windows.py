@@ -3,7 +3,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.segments import Segments
@@ -58,7 +58,6 @@ summaries = st.builds(
 )
 
 
-@settings(max_examples=25)
 @given(summaries, summaries, summaries)
 def test_merging_is_associative_and_commutative(
     a: WindowSummary, b: WindowSummary, c: WindowSummary

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain.order import Heartbeat
@@ -21,7 +21,6 @@ from retrain.worker.heartbeat import Pulse
 LENGTHS = st.lists(st.integers(1, 64), min_size=1, max_size=200)
 
 
-@settings(max_examples=60, deadline=None)
 @given(LENGTHS, st.integers(64, 512), st.integers(0, 5))
 def test_an_epoch_holds_each_row_once_in_batches_within_the_budget(
     lengths: list[int], budget: int, seed: int
