@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self
 
@@ -17,7 +18,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     #: the detector's statistic and what it had to reach
     statistic: float
     threshold: float
-    #: values seen in this generation when it was found: not when the batch ended
+    #: values (for scores: labels) seen in this generation when it was found: not when the batch
+    #: ended
     n: int
     #: the quantity itself, where the detector estimates it
     interval: Interval | None
@@ -25,12 +27,17 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
 
 
+def fingerprint(settings: msgspec.Struct) -> str:
+    """Return 16 characters that tell settings apart, for the state of a detector."""
+    return hashlib.blake2b(msgspec.json.encode(settings), digest_size=8).hexdigest()
+
+
 class Detector(Protocol):
-    """Watches one stream of numbers during one generation.
+    """Watches one stream during one generation.
 
     A generation begins with a new student, teacher or tolerance, and with it a fresh detector.
-    A value that is not usable (not finite; for `level` also outside [0, 1]) never reaches the
-    mathematics: it is skipped and counted.
+    A value that is not usable (for numbers: not finite) never reaches the mathematics: it is
+    skipped and counted.
     """
 
     kind: ClassVar[str]
@@ -46,18 +53,18 @@ class Detector(Protocol):
 
     @property
     def n(self) -> int:
-        """Usable values seen in this generation."""
+        """Usable values seen in this generation; for scores: the labels among their tickets."""
 
     @property
     def skipped(self) -> int:
-        """Values that were not usable."""
+        """Values that were not usable; for scores: windows."""
 
     @property
     def latched(self) -> bool:
-        """Whether it has paged: it says no more in this generation."""
+        """Whether it has said its last word: it says no more in this generation."""
 
-    def update(self, values: Sequence[float]) -> Finding | None:
-        """Take values in order; return the gravest thing found among them."""
+    def update(self, values: Sequence[Any]) -> Finding | None:
+        """Take values in order, numbers or scores of windows; return the gravest thing found."""
 
     def state(self) -> bytes:
         """JSON from which `restore` goes on with bit-equal findings."""

@@ -10,11 +10,22 @@ Two things make it fast. A grid of stakes, each the best one for another size of
 money. And new money comes in at each block (`restart_share`), because wealth lost in a long good
 time would have to be won back before a bad one is seen.
 
+Wealth is kept as its logarithm. What a gambler wins within a block is a sum over tickets, so that
+their order does not count and partitions add up; only the sealing of blocks has an order.
+
 Sources: Waudby-Smith & Ramdas, arXiv 2010.09686 (betting on a mean); Shin, Ramdas & Rinaldo,
 arXiv 2203.03532 (sums over restarts).
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from monitor.estimation.scores import Scores
 
 #: harms that the stakes are best for, as multiples of the tolerance
 HARMS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
@@ -22,9 +33,11 @@ HARMS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
 #: a stake may lose at most this share of the money on the lowest score that there can be
 MOST_AT_RISK = 0.9
 
-#: wealth is capped here at each new block, so that it never overflows before the next one; a cap
-#: only lowers it, and the alarm has long been raised
-RICHEST = 1e200
+#: labels from which a block is full: stakes are fixed and new money comes in at its beginning
+BLOCK = 50
+
+#: blocks that the first guess of a variance is worth, and blocks that its running mean remembers
+PRIOR_BLOCKS, MEMORY = 20, 400
 
 
 def stakes(tolerance: float, variance: float, lowest: float = 0.0) -> tuple[float, ...]:
@@ -33,8 +46,8 @@ def stakes(tolerance: float, variance: float, lowest: float = 0.0) -> tuple[floa
     Parameters
     ----------
     tolerance: the mean that was accepted, in (0, 1).
-    variance: of a score about the tolerance; tau (1 - tau) for plain losses. A guess: a wrong one
-        costs speed, never the guarantee.
+    variance: mean square of a score's distance from the tolerance; tau (1 - tau) for plain
+        losses. A guess: a wrong one costs speed, never the guarantee.
     lowest: how far below 0 a score can lie (0 for plain losses).
 
     They must be fixed before the scores they are used on are known: a stake that depended on the
@@ -56,3 +69,66 @@ def restart_share(block: int) -> float:
     (0.5, 0.0335)
     """
     return 0.5 * (block**-0.1 - (block + 1) ** -0.1) if block else 0.5
+
+
+def uniform_variance(tolerance: float, lowest: float) -> float:
+    """Return the variance of a score under a plan that knows nothing, where the mean is accepted.
+
+    Such a plan asks about all tickets with one probability pi, and expects the tolerance of each;
+    no score of it lies further below 0 than `lowest` = tau (1 - pi) / pi. The variance is
+    tau (1 - tau) / pi, and the stakes that follow are those on plain losses, times pi.
+
+    >>> round(uniform_variance(0.1, 0.0), 3), round(uniform_variance(0.1, 1.9), 3)
+    (0.09, 1.8)
+    """
+    return (1 - tolerance) * (tolerance + lowest)
+
+
+class Block(msgspec.Struct, array_like=True):
+    """The open block: what its stakes were fixed by, and the sums of its scores."""
+
+    lowest: float = 0.0
+    uniform: bool = True
+    tickets: int = 0
+    labels: int = 0
+    #: sum of the squared distances of the scores from the limit
+    squares: float = 0.0
+
+    def takes(self, scores: Scores) -> bool:
+        """Whether these scores may still be bet on with this block's stakes."""
+        return not self.tickets or (self.labels < BLOCK and scores.lowest <= self.lowest)
+
+    def add(self, scores: Scores, limit: float) -> None:
+        """Count scores in; the first ones of a block say what its plan is."""
+        if not self.tickets:
+            self.lowest, self.uniform = scores.lowest, scores.uniform
+        n, total, squares = msgspec.structs.astuple(scores.moments)
+        self.tickets += n
+        self.labels += scores.labels
+        self.squares += squares - 2 * limit * total + n * limit * limit
+
+    def learn(self, variance: float, blocks: int) -> float:
+        """Return the running variance after this block, the `blocks`-th that it is told of."""
+        weight = min(PRIOR_BLOCKS + blocks, MEMORY)
+        return variance + (self.squares / self.tickets - variance) / (weight + 1)
+
+
+def winnings(scores: Scores, limit: float, staked: Sequence[float]) -> list[float]:
+    """Return the log of the factor by which each gambler's money grew over some scores.
+
+    Exact sums: the order of the scores does not matter to the last bit.
+    """
+    return [
+        math.fsum(count * math.log1p(stake * (value - limit)) for value, count in scores.values)
+        for stake in staked
+    ]
+
+
+def shared(wealth: Sequence[float]) -> float:
+    """Return the log of the money of all gamblers, who began with equal shares of 1."""
+    return float(np.logaddexp.reduce(wealth)) - math.log(len(wealth))
+
+
+def paid_in(wealth: Sequence[float], share: float) -> list[float]:
+    """Return the log wealth of the gamblers after each was given his part of new money."""
+    return [float(money) for money in np.logaddexp(wealth, math.log(share))]

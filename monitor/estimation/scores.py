@@ -17,6 +17,7 @@ arXiv 2403.03208 (active inference).
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -26,6 +27,9 @@ from schemas.windows import Moments
 
 #: no score of a ticket with a calibrated expectation lies further below 0 than this
 DEEPEST = 3.0
+
+#: relative error that a score may have by its computation
+ROUNDING = 1e-9
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +53,18 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     lost: int = 0
     #: how far below 0 a score can lie under the plan of this window (not: how far one does)
     lowest: float = 0.0
+    #: whether the plan (not: what came of it) expected the tolerance of every ticket and asked
+    #: about all with one probability, as it does until something is calibrated
+    uniform: bool = False
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "values", tuple(sorted(self.values)))
+
+    @property
+    def usable(self) -> bool:
+        """Whether each score is finite and none lies below what the plan allows."""
+        allowed = -self.lowest - ROUNDING * (1 + self.lowest)
+        return all(allowed <= value < math.inf for value, _ in self.values)
 
     @property
     def moments(self) -> Moments:
@@ -73,6 +86,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
             labels=self.labels + other.labels,
             lost=self.lost + other.lost,
             lowest=max(self.lowest, other.lowest),
+            uniform=self.uniform and other.uniform and self.lowest == other.lowest,
         )
 
 
@@ -109,4 +123,4 @@ def plain(losses: Iterable[float], at: float) -> Scores:
     ((0.0, 2), (1.0, 1))
     """
     counted = Counter(losses)
-    return Scores(at=at, values=tuple(counted.items()), labels=counted.total())
+    return Scores(at=at, values=tuple(counted.items()), labels=counted.total(), uniform=True)

@@ -18,6 +18,7 @@ from monitor.alerts import rules, stages
 from monitor.alerts.stages import AlertSettings
 from monitor.detectors import SECOND_OPINIONS, Finding, make, restore
 from monitor.estimation.quality import estimate_quality
+from monitor.estimation.scores import plain
 from monitor.loops import situation
 from monitor.store import evaluation, notifying
 from monitor.store.evaluation import DetectorKey, Judgeable
@@ -126,7 +127,10 @@ class EvaluateLoop:
                     if state is None
                     else restore(kind, detector_settings, state)
                 )
-                finding = detector.update(new.values)
+                values: Sequence[object] = new.values
+                if kind == "level":
+                    values = [plain([loss], new.at) for loss in new.values]
+                finding = detector.update(values)
                 states[key] = detector.state()
                 if finding is not None:
                     signals.append(_signal(key, finding, new.at))

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from scipy.special import betaln
 
 from monitor.detectors import SECOND_OPINIONS, make
-from monitor.detectors.level import BLOCK
 from monitor.estimation.beta_binomial import PRIOR_A, PRIOR_B
-from monitor.estimation.betting import HARMS, restart_share, stakes
+from monitor.estimation.betting import BLOCK, HARMS, restart_share, stakes
+from monitor.estimation.scores import plain
 
 Losses = NDArray[np.float64]
 Moments = NDArray[np.float64]
@@ -258,7 +258,9 @@ def disagreement_with_shipped() -> list[str]:
     for run, row in enumerate(losses):
         level = make("level", {"tolerance": 0.1, "delta": DELTA})
         pages = [
-            f.n - 1 for x in row.tolist() if (f := level.update((x,))) and f.severity == "page"
+            f.n - 1
+            for x in row.tolist()
+            if (f := level.update([plain([x], 0.0)])) and f.severity == "page"
         ]
         if [index for index in [fast[run]] if np.isfinite(index)] != pages:
             complaints.append(f"run {run}: the fast form alarms at {fast[run]}, level at {pages}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 
-from monitor.detectors.level import BLOCK, Level, LevelSettings
-from monitor.estimation.betting import HARMS, restart_share, stakes
+from monitor.detectors.level import Level, LevelSettings
+from monitor.estimation.betting import BLOCK, HARMS, restart_share, stakes
+from monitor.estimation.scores import Scores, plain, score
 
 #: labels whose 2^n outcomes are all tried
 AHEAD = 8
@@ -20,8 +22,13 @@ def settled(tolerance: float, before: int) -> Level:
     """A level detector after some labels, whose next block may begin soon."""
     level = Level(LevelSettings(tolerance=tolerance))
     draw = random.Random(before)
-    level.update([float(draw.random() < tolerance) for _ in range(before)])
+    look(level, [float(draw.random() < tolerance) for _ in range(before)])
     return level
+
+
+def look(level: Level, losses: Iterable[float]) -> None:
+    """Tell it of losses, and let it look after each."""
+    level.update([plain([loss], at=0.0) for loss in losses])
 
 
 def wealth(level: Level) -> float:
@@ -38,10 +45,10 @@ def test_at_the_tolerance_wealth_grows_by_the_new_money_alone(
     expected = 0.0
     for outcome in itertools.product((0.0, 1.0), repeat=AHEAD):
         one = Level.restore(LevelSettings(tolerance=tolerance), start)
-        one.update(outcome)
+        look(one, outcome)
         hits = sum(outcome)
         expected += wealth(one) * tolerance**hits * (1 - tolerance) ** (AHEAD - hits)
-    opened = math.ceil((before + AHEAD) / BLOCK) > math.ceil(before / BLOCK)
+    opened = before and math.ceil((before + AHEAD) / BLOCK) > math.ceil(before / BLOCK)
     fresh = restart_share(math.ceil(before / BLOCK)) if opened else 0.0
     assert expected == pytest.approx(wealth(level) + fresh, rel=1e-12)
 
@@ -63,9 +70,31 @@ def test_graded_losses_within_the_tolerance_win_nothing(
     expected = 0.0
     for loss, probability in outcomes:
         one = Level.restore(LevelSettings(tolerance=0.1), level.state())
-        one.update([loss])
+        look(one, [loss])
         expected += probability * wealth(one)
     assert expected <= wealth(level) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("plan", [[(0.1, 0.05)], [(0.02, 0.06), (0.3, 0.2)], [(0.0, 0.5)]])
+def test_weighted_scores_whose_mean_is_the_tolerance_win_nothing(
+    plan: list[tuple[float, float]],
+) -> None:
+    """All outcomes of a ticket of each kind: asked or not, wrong or right as often as accepted."""
+    lowest = max(g * (1 - pi) / pi for g, pi in plan)
+    level = settled(0.1, 20)
+    level.update([Scores(at=0.0, values=((0.1, 30),), lowest=lowest)])
+    before, expected = wealth(level), 0.0
+    state = level.state()
+    outcomes = [
+        (1 / len(plan) * chance, score(g, pi, loss))
+        for g, pi in plan
+        for chance, loss in ((1 - pi, None), (pi * 0.1, 1.0), (pi * 0.9, 0.0))
+    ]
+    for chance, x in outcomes:
+        one = Level.restore(LevelSettings(tolerance=0.1), state)
+        one.update([Scores(at=0.0, values=((x, 1),), labels=1, lowest=lowest)])
+        expected += chance * wealth(one)
+    assert expected == pytest.approx(before, rel=1e-12)
 
 
 def test_all_the_money_that_ever_comes_in_is_one() -> None:
@@ -94,12 +123,13 @@ def test_scores_that_can_be_negative_lower_the_stakes() -> None:
 
 
 def test_false_pages_at_the_tolerance_stay_below_their_probability() -> None:
-    """Peeking after each of 600 labels, at the very edge of what is tolerated."""
+    """Peeking after each fifth of 500 labels, at the very edge of what is tolerated."""
     draw = np.random.default_rng(3)
-    streams, delta = 300, 0.2
+    streams, delta = 200, 0.2
     pages = 0
     for _ in range(streams):
         level = Level(LevelSettings(tolerance=0.1, delta=delta))
-        level.update((draw.random(600) < 0.1).tolist())
+        hits = draw.random((100, 5)) < 0.1
+        level.update([plain(five.astype(float).tolist(), at=0.0) for five in hits])
         pages += level.latched
     assert pages / streams <= delta + 3 * math.sqrt(delta * (1 - delta) / streams)
