@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from schemas.errors import DecodeError
 from schemas.events import SHAPES, Stream, decode
-from schemas.jsonschema import FOLDER, __main__, documents
+from schemas.jsonschema import FOLDER, documents
 
 GOLDEN = Path(__file__).parent / "fixtures" / "events" / "v1"
 
@@ -23,15 +23,6 @@ def validator(name: str) -> Draft202012Validator:
 def test_the_files_are_those_that_the_types_give() -> None:
     on_disk = {path.name: path.read_bytes() for path in FOLDER.glob("*.json")}
     assert on_disk == documents(), "run python -m schemas.jsonschema"
-
-
-def test_the_command_writes_every_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(__main__, "FOLDER", tmp_path)
-    __main__.main()
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == documents()
-    assert "ticket.v1.json" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("shape", ["ticket", "answer", "feedback"])

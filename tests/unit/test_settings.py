@@ -9,7 +9,7 @@ import pytest
 from monitor.config import MonitorSettings
 from retrain.config import RetrainSettings
 from schemas.errors import ConfigError
-from schemas.settings import load_settings, read_file, refuse_unknown
+from schemas.settings import load_settings, refuse_unknown
 
 GOOD = {
     "contract": {"tolerance": 0.1},
@@ -87,15 +87,3 @@ def test_no_fault_repeats_a_value_that_may_be_a_secret() -> None:
     with pytest.raises(ConfigError) as refused:
         load(teacher={"kind": "http", "http": {"base_url": 1, "api_key": "hunter2"}})
     assert "hunter2" not in str(refused.value)
-
-
-def test_a_file_that_is_no_toml_names_itself(tmp_path: Path) -> None:
-    path = tmp_path / "proctord.toml"
-    path.write_text("[journal\n")
-    with pytest.raises(ConfigError, match=r"proctord\.toml is not TOML"):
-        read_file(path)
-
-
-def test_a_file_that_is_missing_says_how_to_name_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--config"):
-        read_file(tmp_path / "none.toml")

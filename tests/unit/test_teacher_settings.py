@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monitor.teachers import Question
 from monitor.teachers.http import HttpTeacher
-from monitor.teachers.http_settings import HttpTeacherSettings, check, price, read_key
+from monitor.teachers.http_settings import HttpTeacherSettings, check, price
 from monitor.teachers.prompt import hash_of_prompt
 from monitor.teachers.reply import Usage
 from schemas.errors import ConfigError
@@ -47,29 +46,6 @@ def test_what_cannot_work_is_refused_with_a_next_step(changed: dict[str, Any], s
         check(settings(**changed))
     assert caught.value.next_step
     assert CANARY not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "content", [f"{CANARY} {CANARY}", f"{CANARY}\nX-Other: 1", f"{CANARY}é", "", "\n"]
-)
-def test_a_file_that_holds_no_key_is_not_quoted(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "key"
-    file.write_text(content)
-    with pytest.raises(ConfigError) as caught:
-        read_key(settings(key_file=str(file)))
-    assert CANARY not in repr(caught.value) + str(caught.value)
-    assert caught.value.__cause__ is None
-
-
-def test_the_key_is_read_from_where_the_settings_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "key"
-    file.write_text(CANARY + "\n")
-    monkeypatch.setenv("PROCTORD_TEST_KEY", CANARY)
-    assert read_key(settings(key_file=str(file))) == CANARY
-    assert read_key(settings(key_env="PROCTORD_TEST_KEY")) == CANARY
-    assert not read_key(settings())
 
 
 @pytest.mark.parametrize(

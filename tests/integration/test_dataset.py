@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from retrain.data.dataset import Dataset, load, prepare, row_weight
+from retrain.data.dataset import Dataset, load, prepare
 from retrain.data.dedup import canonical, jaccard, shingles
 from retrain.order import LabelledRow, TrainSettings, WorkOrder
 from schemas.errors import ArtefactError, ProctordError
@@ -134,21 +134,3 @@ def test_a_broken_line_is_named(run_dir: Path) -> None:
     (run_dir / "labels.jsonl").write_bytes(b'{"ticket_id": "t1"}\n')
     with pytest.raises(ProctordError, match=r"labels\.jsonl line 1"):
         prepare(run_dir, an_order())
-
-
-@pytest.mark.parametrize(
-    ("prose", "probabilities", "recent", "expected"),
-    [
-        ("a sure teacher on an archived row", (("ask0", 0.8),), False, 0.8),
-        ("recent rows weigh three times as much", (("ask0", 0.8),), True, 2.4),
-        ("a guessing teacher still teaches a little", (("ask0", 0.01),), False, 0.3),
-        ("a teacher without probabilities is taken at its word", (), False, 1.0),
-        ("an answer outside the stated top labels is a guess", (("ask1", 0.9),), False, 0.3),
-    ],
-)
-def test_the_weight_of_a_row(
-    prose: str, probabilities: tuple[tuple[str, float], ...], *, recent: bool, expected: float
-) -> None:
-    row = msgspec.structs.replace(tickets(1)[0], probabilities=probabilities)
-    found = row_weight(row, recent=recent, recent_weight=3.0)
-    assert found == pytest.approx(expected), prose
