@@ -11,7 +11,7 @@ from monitor.detectors.finding import Finding
 from monitor.drift.evidence import threshold
 from monitor.drift.reading import FEATURES, Reading, readings
 from monitor.drift.watch import Watch, WatchState
-from monitor.drift.wording import Contributor, shifts
+from monitor.drift.wording import Contributor, length, shifts
 from monitor.estimation.wording import number
 from schemas.windows import WindowSummary
 
@@ -103,7 +103,7 @@ class Drift:
     ('classes', 81.0, 'warn')
     >>> print(found.sentence)  # doctest: +NORMALIZE_WHITESPACE
     drift of classes: `refund` 11.0 % -> 22.5 %, `fees` 89.0 % -> 77.5 % (200 in the newest
-    slice, against 60 slices before); at most 1 such alarm a year is expected by chance
+    1 d, against 60 d before); at most 1 such alarm a year is expected by chance
     """
 
     kind: ClassVar[str] = "drift"
@@ -138,6 +138,16 @@ class Drift:
     def state(self) -> bytes:
         """Return everything that the future depends on, as JSON."""
         return msgspec.json.encode(self._state)
+
+    @property
+    def model(self) -> str:
+        """The student whose answers are watched; "" before the first window."""
+        return self._state.model
+
+    @property
+    def open_since(self) -> float | None:
+        """Start of the slice that is not judged yet, seconds UTC; None before the first window."""
+        return self._state.start
 
     @property
     def late(self) -> int:
@@ -186,7 +196,7 @@ class Drift:
     def _new_student(self, model: str) -> None:
         state = self._state
         # the open slice holds answers of both: it belongs to neither
-        state.mixed = state.model != ""
+        state.mixed = state.start is not None
         state.model = model
         for name, feature in FEATURES.items():
             if feature.of_student:
@@ -221,10 +231,9 @@ class Drift:
         alarm = watch.take(reading)
         if alarm is None or self._state.start is None:
             return []
-        length = self._settings.slice_seconds
-        end = self._state.start + length
+        slice_seconds = self._settings.slice_seconds
+        end = self._state.start + slice_seconds
         slices = SCALES[alarm.scale]
-        block = "the newest slice" if slices == 1 else f"the newest {slices} slices"
         rate = self._settings.false_alarms_per_year
         return [
             DriftFinding(
@@ -234,14 +243,15 @@ class Drift:
                 n=watch.state.seen,
                 interval=None,
                 sentence=(
-                    f"drift of {name}: {shifts(name, alarm.contributors)} ({number(alarm.n)} in {block}, "
-                    f"against {alarm.slices} slices before); at most {rate:g} such alarm"
+                    f"drift of {name}: {shifts(name, alarm.contributors)} "
+                    f"({number(alarm.n)} in the newest {length(slices * slice_seconds)}, against "
+                    f"{length(alarm.slices * slice_seconds)} before); at most {rate:g} such alarm"
                     f"{'' if rate == 1 else 's'} a year {'is' if rate == 1 else 'are'} expected "
                     "by chance"
                 ),
                 feature=name,
                 at=end,
-                since=end - slices * length,
+                since=end - slices * slice_seconds,
                 contributors=alarm.contributors,
             )
         ]

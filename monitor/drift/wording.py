@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -15,8 +16,10 @@ KEPT: Final = 12
 NAMED: Final = 3
 #: A contributor's score is at least this, unless none is.
 NOTABLE: Final = 2.0
-#: A word is worth naming when so many of the sampled texts have it.
+#: A word is worth naming when so many of the sampled texts have it, and when the standard score
+#: of its change reaches this: among thousands of words many come near 3 by chance.
 LEAST_TEXTS: Final = 3
+NOTABLE_WORD: Final = 4.0
 
 
 class Contributor(msgspec.Struct, frozen=True, array_like=True):
@@ -49,6 +52,17 @@ def name_of(feature: str, cells: Sequence[str]) -> str:
         return f"confidence {confidence_from(first):.4g} to {confidence_from(last):.4g}"
     unit = "ms" if feature == "latency_ms" else "characters"
     return f"{size_from(first):,.0f} to {size_from(last):,.0f} {unit}"
+
+
+def length(seconds: float) -> str:
+    """Write how long a stretch of traffic is.
+
+    >>> length(3600.0), length(7 * 86_400.0)
+    ('1 h', '7 d')
+    """
+    if seconds >= 86_400.0:
+        return f"{seconds / 86_400.0:.3g} d"
+    return f"{seconds / 3600.0:.3g} h"
 
 
 def shifts(feature: str, contributors: Sequence[Contributor]) -> str:
@@ -104,7 +118,7 @@ def explain(finding: Explicable, before: Sequence[str], now: Sequence[str]) -> s
         if finding.feature == "words" and str(bucket_of(word)) not in groups:
             continue
         score = _score(was[word], len(before), are[word], len(now))
-        if abs(score) >= NOTABLE and max(was[word], are[word]) >= LEAST_TEXTS:
+        if abs(score) >= NOTABLE_WORD and max(was[word], are[word]) >= LEAST_TEXTS:
             moved.append((score, word))
     more = [word for score, word in sorted(moved, key=lambda m: (-m[0], m[1])) if score > 0]
     fewer = [word for score, word in sorted(moved, key=lambda m: (m[0], m[1])) if score < 0]
@@ -127,7 +141,12 @@ def _texts_with(texts: Sequence[str]) -> Counter[str]:
 
 
 def _score(was: int, before: int, are: int, now: int) -> float:
-    """Return the standard score of the difference of two shares, pooled."""
-    pooled = (was + are) / (before + now)
-    noise = pooled * (1 - pooled) * (1 / max(before, 1) + 1 / max(now, 1))
-    return (are / max(now, 1) - was / max(before, 1)) / noise**0.5 if noise > 0 else 0.0
+    """Return the standard score of the difference of two shares.
+
+    Of their arcsines (Anscombe, 1948): the score of the plain difference makes much of a word that
+    two or three texts have.
+    """
+    if not before or not now:
+        return 0.0
+    moved = math.asin(math.sqrt(are / now)) - math.asin(math.sqrt(was / before))
+    return round(2 * moved / math.sqrt(1 / before + 1 / now), 6)  # equal ones stay equal
