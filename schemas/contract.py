@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -99,15 +99,18 @@ class QualityContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     @property
     def expires_at(self) -> float:
         """The end of its last day, seconds UTC; infinity: it does not expire."""
-        if self.expires is None:
-            return float("inf")
-        midnight = dt.datetime.combine(self.expires, dt.time(), tzinfo=dt.UTC)
-        return (midnight + dt.timedelta(days=1)).timestamp()
+        return float("inf") if self.expires is None else end_of(self.expires)
 
     @property
     def gate_limit(self) -> float:
         """The disagreement that a challenger's upper bound must stay below."""
         return self.tolerance if self.accepted_loss is None else self.accepted_loss
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """The contract in plain values, as JSON knows them."""
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return found
 
     @property
     def hash(self) -> str:
@@ -119,3 +122,13 @@ class QualityContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """
         body = msgspec.json.encode(self, order="deterministic")
         return hashlib.sha256(body).hexdigest()[:16]
+
+
+def end_of(day: dt.date) -> float:
+    """Return the moment at which a day is over in UTC, seconds.
+
+    >>> end_of(dt.date(1970, 1, 1))
+    86400.0
+    """
+    midnight = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
+    return (midnight + dt.timedelta(days=1)).timestamp()

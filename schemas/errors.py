@@ -147,6 +147,10 @@ class ConflictError(ProctordError):
     exit_code = 75
 
 
+class NotAllowedError(ProctordError):
+    """Somebody else has to decide this, or nobody can."""
+
+
 class NotFoundError(ProctordError):
     """There is no such thing in the journal."""
 

@@ -1,7 +1,7 @@
 """Opening the journal, and the few statements that both programs need in the same form.
 
-The one file of the ground floor that performs IO: the programs may not import each other, and
-must agree on how a transaction begins, on who leads and on what the audit says.
+With `accepting` the one file of the ground floor that performs IO: the programs may not import
+each other, and must agree on how a transaction begins, on who leads and on what the audit says.
 
 Concurrency: on SQLite every transaction is `BEGIN IMMEDIATE`, because a transaction that reads
 first and writes later fails with "database is locked" instead of waiting its turn; `reader`

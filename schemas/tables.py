@@ -334,6 +334,15 @@ schedule = sa.Table(
 
 # --- both ----------------------------------------------------------------------------------
 
+#: `schemas.acceptance.Acceptance`: contracts that people accepted; the newest one counts. Rows
+#: are only ever added.
+contract = sa.Table(
+    "contract",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    _column("body", sa.LargeBinary),
+)
+
 #: Who leads: a lease with a token that grows at each change of holder.
 lease = sa.Table(
     "lease",

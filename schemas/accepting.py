@@ -1,0 +1,92 @@
+"""The journal's SQL about accepted contracts, for both programs.
+
+Every function works inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import sqlalchemy as sa
+
+from schemas import tables
+from schemas.acceptance import Acceptance, approvers
+from schemas.contract import QualityContract
+from schemas.errors import ConflictError, NotAllowedError
+from schemas.journal import insert, record_audit
+
+
+def acceptances(connection: sa.Connection, *, limit: int) -> list[Acceptance]:
+    """Return what was accepted, newest first."""
+    table = tables.contract
+    bodies = connection.scalars(
+        sa.select(table.c.body).order_by(table.c.number.desc()).limit(limit)
+    )
+    return [msgspec.json.decode(body, type=Acceptance) for body in bodies]
+
+
+def last_acceptance(connection: sa.Connection) -> Acceptance | None:
+    """Return what was accepted last."""
+    return next(iter(acceptances(connection, limit=1)), None)
+
+
+def accept(
+    connection: sa.Connection,
+    contract: QualityContract,
+    *,
+    after: Acceptance | None,
+    actor: str,
+    reason: str,
+    now: float,
+) -> Acceptance:
+    """Note that somebody accepts a contract; audited.
+
+    Parameters
+    ----------
+    after: what was accepted last as the actor saw it: a compare-and-swap on its number.
+
+    Raises
+    ------
+    NotAllowedError: the actor is no approver, or the contract's last day is over.
+    ConflictError: another contract was accepted meanwhile.
+    """
+    _refuse(contract, after, actor, now)
+    acceptance = Acceptance(
+        number=1 if after is None else after.number + 1,
+        contract=contract.hash,
+        at=now,
+        actor=actor,
+        reason=reason,
+        terms=contract.terms,
+    )
+    statement = insert(connection, tables.contract).values(
+        number=acceptance.number, body=msgspec.json.encode(acceptance)
+    )
+    if connection.execute(statement.on_conflict_do_nothing()).rowcount == 0:
+        raise ConflictError(
+            "somebody accepted another contract meanwhile",
+            next_step="look at `proctord contract show`, then decide again",
+        )
+    record_audit(
+        connection,
+        now=now,
+        actor=actor,
+        action="accept_contract",
+        subject=contract.hash,
+        reason=reason,
+        detail={"number": acceptance.number, "before": after.contract if after else ""},
+    )
+    return acceptance
+
+
+def _refuse(contract: QualityContract, after: Acceptance | None, actor: str, now: float) -> None:
+    if contract.expired(now):
+        raise NotAllowedError(
+            f"contract {contract.hash} ended with {contract.expires}",
+            next_step="write a later `expires` into the contract, then accept it",
+        )
+    allowed = approvers(contract, after, now)
+    if allowed and actor not in allowed:
+        raise NotAllowedError(
+            f"{actor} is not among the approvers of the contract: {', '.join(allowed)}",
+            next_step="let one of them accept it: `--by NAME`",
+        )
