@@ -1,3 +1,4 @@
+import functools
 import itertools
 import random
 from collections.abc import Mapping
@@ -54,6 +55,11 @@ def day(number: int, rng: np.random.Generator, n: int = 200, **changes: Any) -> 
     ]
 
 
+@functools.cache
+def clean(days: int) -> list[WindowSummary]:
+    return stream(1, days)
+
+
 def stream(seed: int, days: int, first: int = 0, **changes: Any) -> list[WindowSummary]:
     rng = np.random.default_rng(seed)
     return [w for number in range(first, first + days) for w in day(number, rng, **changes)]
@@ -64,7 +70,7 @@ def stream(seed: int, days: int, first: int = 0, **changes: Any) -> list[WindowS
 
 def test_an_e_value_is_a_fair_bet() -> None:
     # over p in (0, 1) each power integrates to 1; below 1e-9 the bet is cut, never raised
-    p = np.logspace(-9, 0, 200_001)
+    p = np.logspace(-9, 0, 10_001)
     values = np.array([e_value(x) for x in p])
     mean = float(np.trapezoid(values, p))
     cut = sum(1e-9**power for power in POWERS) / len(POWERS)
@@ -168,9 +174,9 @@ def test_a_class_that_was_never_there_counts_among_all_others() -> None:
 # --- detector ------------------------------------------------------------------------------
 
 
-def test_clean_days_of_three_years_stay_within_the_budget() -> None:
-    # at a budget of one a year three are expected at most; slack leaves none of these
-    assert len(Drift(DAILY).update(stream(11, 1096), model="m1")) <= 3
+def test_clean_days_of_a_year_stay_within_the_budget() -> None:
+    # at a budget of one a year; slack leaves none of these
+    assert len(Drift(DAILY).update(stream(11, 426), model="m1")) <= 1
 
 
 MOVES = [
@@ -194,7 +200,7 @@ def test_a_feature_that_moves_is_told_once_within_a_week_and_no_other(
     feature: str, changes: dict[str, Any], said: str
 ) -> None:
     drift = Drift(DAILY)
-    assert drift.update(stream(1, 90), model="m1") == []
+    assert drift.update(clean(90), model="m1") == []
     (found,) = drift.update(stream(2, 14, first=90, **changes), model="m1")
     assert (found.feature, found.severity) == (feature, "warn")
     assert 90 * DAY <= found.since < found.at <= 97 * DAY
@@ -209,7 +215,7 @@ def test_every_feature_has_a_move_that_is_tested() -> None:
 
 def test_what_moved_most_is_named_with_its_shares() -> None:
     drift = Drift(DAILY)
-    drift.update(stream(1, 90), model="m1")
+    drift.update(clean(90), model="m1")
     (found,) = drift.update(
         stream(2, 10, first=90, classes={**CLASSES, "delivery": 0.16}), model="m1"
     )
@@ -220,7 +226,7 @@ def test_what_moved_most_is_named_with_its_shares() -> None:
     assert first.score > 3
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_restart_anywhere_and_shuffled_partitions_change_nothing(seed: int) -> None:
     windows = stream(8, 70) + stream(9, 12, first=70, classes={**CLASSES, "delivery": 0.2})
     rng = random.Random(seed)
@@ -272,7 +278,7 @@ def test_windows_shorter_than_a_slice_add_up_to_it() -> None:
 
 def test_a_new_student_begins_anew_and_the_traffic_goes_on() -> None:
     drift = Drift(DAILY)
-    drift.update(stream(1, 70), model="m1")
+    drift.update(clean(70), model="m1")
     assert drift.learning == {}
     other = {"classes": {"refund": 0.9, "fees": 0.1}}
     assert drift.update(stream(2, 20, first=70, **other), model="m2") == []
@@ -283,7 +289,7 @@ def test_a_new_student_begins_anew_and_the_traffic_goes_on() -> None:
 
 def test_a_state_of_other_settings_belongs_to_another_time() -> None:
     drift = Drift(DAILY)
-    drift.update(stream(1, 10), model="m1")
+    drift.update(clean(10), model="m1")
     changed = msgspec.structs.replace(DAILY, slack=0.1)
     assert Drift.restore(changed, drift.state()).learning["words"] == 60
     assert Drift.restore(DAILY, drift.state()).learning["words"] == 60 - 9
@@ -292,7 +298,7 @@ def test_a_state_of_other_settings_belongs_to_another_time() -> None:
 def test_a_feature_is_watched_again_when_the_drift_is_over() -> None:
     drift = Drift(DAILY)
     moved = {"classes": {**CLASSES, "delivery": 0.2}}
-    drift.update(stream(1, 80), model="m1")
+    drift.update(clean(80), model="m1")
     assert len(drift.update(stream(2, 5, first=80, **moved), model="m1")) == 1
     drift.update(stream(3, 30, first=85), model="m1")
     assert drift.drifted == ()
@@ -301,7 +307,7 @@ def test_a_feature_is_watched_again_when_the_drift_is_over() -> None:
 def test_what_lasts_becomes_the_reference() -> None:
     drift = Drift(DAILY)
     moved = {"classes": {**CLASSES, "delivery": 0.2}}
-    drift.update(stream(1, 80), model="m1")
+    drift.update(clean(80), model="m1")
     assert len(drift.update(stream(2, 120, first=80, **moved), model="m1")) == 1
     assert drift.drifted == ()
     back = drift.update(stream(3, 10, first=200), model="m1")

@@ -123,13 +123,13 @@ def test_scores_that_can_be_negative_lower_the_stakes() -> None:
 
 
 def test_false_pages_at_the_tolerance_stay_below_their_probability() -> None:
-    """Peeking after each fifth of 500 labels, at the very edge of what is tolerated."""
+    """Peeking after each tenth of 400 labels, at the very edge of what is tolerated."""
     draw = np.random.default_rng(3)
-    streams, delta = 200, 0.2
+    streams, delta = 100, 0.2
     pages = 0
     for _ in range(streams):
         level = Level(LevelSettings(tolerance=0.1, delta=delta))
-        hits = draw.random((100, 5)) < 0.1
-        level.update([plain(five.astype(float).tolist(), at=0.0) for five in hits])
+        hits = draw.random((40, 10)) < 0.1
+        level.update([plain(ten.astype(float).tolist(), at=0.0) for ten in hits])
         pages += level.latched
     assert pages / streams <= delta + 3 * math.sqrt(delta * (1 - delta) / streams)

@@ -199,7 +199,7 @@ def test_redacting_twice_changes_nothing(text: str) -> None:
     assert redact(redact(text)) == redact(text)
 
 
-LINE = 1_000_000
+LINE = 100_000
 
 #: what makes patterns that backtrack take quadratic or exponential time
 HOSTILE = [
@@ -223,12 +223,12 @@ HOSTILE = [
 @pytest.mark.timeout(60)  # a pattern that backtracks takes hours
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_a_hostile_line_ends(unit: str) -> None:
-    line = unit * (LINE // 20 // len(unit))
+    line = unit * (LINE // len(unit))
     assert redact(f"{line} jo@example.org").endswith("<EMAIL_1>")
 
 
 @pytest.mark.timeout(60)
-def test_a_line_of_a_megabyte_ends() -> None:
+def test_a_long_line_ends() -> None:
     sentence = "My shoes, size 42, order 4711-0815, came late. "
     line = sentence * (LINE // len(sentence))
     assert redact(f"{line} jo@example.org") == f"{line} <EMAIL_1>"
