@@ -26,7 +26,7 @@ WORDS = st.sampled_from(
         "help",
     ]
 )
-TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=12).map(" ".join), min_size=1, max_size=40)
+TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=12).map(" ".join), min_size=1, max_size=20)
 
 
 @given(TEXTS)
