@@ -30,13 +30,13 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Messages of the last `seconds`."""
+    """Messages and tickets of the last `seconds`."""
 
     seconds: float
-    #: messages that became events, and messages that became dead letters
+    #: by our clock: messages that became events, and messages that became dead letters
     events: int
     dead_letters: int
-    #: tickets whose pairing ended, and those of them that ended without an answer
+    #: by event time: tickets whose pairing ended, and those that ended without an answer
     tickets: int
     unanswered: int
 

@@ -20,7 +20,7 @@ from monitor.detectors import SECOND_OPINIONS, Finding, make, restore
 from monitor.estimation.quality import estimate_quality
 from monitor.estimation.scores import plain
 from monitor.loops import situation
-from monitor.store import evaluation, notifying
+from monitor.store import evaluation, intake, notifying
 from monitor.store.evaluation import DetectorKey, Judgeable
 from schemas.contract import QualityContract
 from schemas.journal import Leadership, check_leadership, lead
@@ -192,6 +192,7 @@ class EvaluateLoop:
 
     def _tell(self, connection: sa.Connection, now: float) -> None:
         settings = self._settings
+        intake.note(connection, now)
         facts = situation.gather(
             connection,
             now=now,

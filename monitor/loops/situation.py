@@ -17,7 +17,7 @@ from monitor.alerts.situation import (
     TeacherHealth,
     Traffic,
 )
-from monitor.store import evaluation, health, labelling, notifying
+from monitor.store import evaluation, health, intake, labelling, notifying
 from schemas import tables
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
@@ -153,12 +153,12 @@ def _traffic(connection: sa.Connection, now: float) -> Traffic:
     windows = evaluation.windows(connection, after=now - HOUR, until=now, segment="*")
     pairs = sum(window.pairs for window in windows)
     unanswered = sum(window.unanswered for window in windows)
-    table = tables.dead_letter
-    dead = connection.scalar(sa.select(sa.func.count()).where(table.c.at > now - HOUR))
+    # a dead letter has no event time: it is held against what was taken in with it
+    taken = intake.taken(connection, now)
     return Traffic(
         seconds=HOUR,
-        events=2 * pairs + unanswered,
-        dead_letters=int(dead or 0),
+        events=taken.events,
+        dead_letters=taken.dead_letters,
         tickets=pairs + unanswered,
         unanswered=unanswered,
     )
