@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from monitor.comparators import COMPARATORS
+from monitor.drift import DriftSettings
 from monitor.pipeline import PipelineSettings
 from monitor.sources.kafka_settings import KafkaSettings
 from monitor.teachers.http_settings import HttpTeacherSettings
@@ -162,4 +163,15 @@ class MonitorSettings(ProgramSettings):
     sampling: SamplingTable = SamplingTable()
     teacher: TeacherTable
     evaluation: EvaluationTable = EvaluationTable()
+    drift: Annotated[DriftSettings, table_of(DriftSettings)] = DriftSettings()
     alerts: AlertsTable = AlertsTable()
+
+    @model_validator(mode="after")
+    def _whole_windows(self) -> Self:
+        slice_seconds, window = self.drift.slice_seconds, self.pipeline.window_seconds
+        if slice_seconds % window:
+            raise ValueError(
+                f"drift.slice_seconds is {slice_seconds:g}; it must be a multiple of "
+                f"pipeline.window_seconds, which is {window:g}"
+            )
+        return self

@@ -12,7 +12,8 @@ from monitor.alerts.situation import Situation
 from monitor.estimation.quality import QualityEstimate
 from monitor.estimation.wording import percent
 from monitor.loops import situation
-from monitor.store import evaluation, labelling, reading
+from monitor.store import drifting, evaluation, labelling, reading
+from monitor.store.drifting import DriftReport
 from schemas.contract import QualityContract
 
 
@@ -26,6 +27,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     champion: str
     champion_since: float
     quality: QualityEstimate | None
+    #: how far the watch for drift is; None before it saw a window
+    drift: DriftReport | None
     tolerance: float
     #: hash of the contract that everything is judged by
     contract: str
@@ -67,6 +70,7 @@ def gather(
         champion=facts.champion,
         champion_since=facts.champion_since,
         quality=quality,
+        drift=drifting.report(connection),
         tolerance=contract.tolerance,
         contract=contract.hash,
         firing=tuple(alert.condition.name for alert in facts.firing),
@@ -106,6 +110,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("now", status.verdict),
         ("student", _student(status)),
         ("quality", _quality(status)),
+        ("inputs", _inputs(status.drift)),
         ("retraining", _retraining(status)),
         ("alerts", ", ".join(status.firing) or "none fires"),
         ("events", _events(status)),
@@ -133,6 +138,16 @@ def _quality(status: Status) -> str:
         f"{bounds(quality.lifetime)} of all {quality.n}; "
         f"{percent(status.tolerance)} is accepted"
     )
+
+
+def _inputs(drift: DriftReport | None) -> str:
+    if drift is None:
+        return "no window closed yet"
+    said = [f"{name} drifted" for name in drift.drifted]
+    if drift.learning:
+        missing = duration(max(drift.learning.values()) * drift.slice_seconds)
+        said.append(f"still learning {', '.join(drift.learning)}: {missing} of traffic missing")
+    return "; ".join(said) or "as before"
 
 
 def _retraining(status: Status) -> str:

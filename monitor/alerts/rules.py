@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from monitor.alerts import about_inputs as inputs
 from monitor.alerts import about_service as service
 from monitor.alerts import about_students as students
 from monitor.alerts.situation import Situation
@@ -44,6 +45,11 @@ RULES: Final[tuple[Rule, ...]] = (
         ("proctord status", "proctord alerts"),
         muted_by="QualityOutOfBounds",
         equal=("lane", "segment"),
+    ),
+    Rule(
+        "InputsDrifted",
+        inputs.inputs_drifted,
+        ("proctord status", "proctord retrain --dry-run"),
     ),
     Rule(
         "RetrainingFailed",

@@ -114,6 +114,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     firing: tuple[Alert, ...] = ()
     #: `page` and `warn` findings of the champion's generation, and its newest estimates
     signals: tuple[Signal, ...] = ()
+    #: newest findings of drift of each feature that has not come back
+    drifts: tuple[Signal, ...] = ()
     quality: tuple[Quality, ...] = ()
     #: the live run, the one that finished last, and the policy's last word
     run: Run | None = None

@@ -23,6 +23,10 @@ Array = NDArray[np.float64]
 NOISE: Final = 0.25
 #: A cell is looked at by itself when a block is expected to hold so many of it.
 EXPECTED: Final = 5.0
+#: A total varies as a chi-squared has it, or more; slices that are all alike (no segments, one
+#: class) would make a surprise of the last digit.
+LEAST_MEAN: Final = 0.5
+LEAST_FACTOR: Final = 0.5
 #: Neighbouring bins of a number are put together to at most so many, of equal shares.
 GROUPS: Final = 20
 
@@ -172,10 +176,10 @@ def _slices(counts: Array, sizes: Array) -> tuple[Array, float, float]:
     others = np.maximum(0.0, ((r - 1) * variance - (values - centre) * apart) / (r - 2) - noise)
     scores = apart / np.sqrt(NOISE / sizes + others + (noise + others) / (r - 1))
     totals = (scores**2).sum(axis=1)
-    # a chi-squared matched in mean and variance (Satterthwaite, 1946); a reference in which every
-    # slice is the same has neither
-    mean, width = float(totals.mean()) or 1.0, float(totals.var(ddof=1)) or 1.0
-    return np.maximum(0.0, variance - noise), width / (2 * mean), 2 * mean**2 / width
+    # a chi-squared matched in mean and variance (Satterthwaite, 1946)
+    mean = max(float(totals.mean()), LEAST_MEAN)
+    factor = max(float(totals.var(ddof=1)) / (2 * mean), LEAST_FACTOR)
+    return np.maximum(0.0, variance - noise), factor, mean / factor
 
 
 def _blocks(counts: Array, sizes: Array, block: int, between: Array) -> tuple[Array, Array]:

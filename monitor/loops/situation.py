@@ -17,7 +17,7 @@ from monitor.alerts.situation import (
     TeacherHealth,
     Traffic,
 )
-from monitor.store import evaluation, health, intake, labelling, notifying
+from monitor.store import drifting, evaluation, health, intake, labelling, notifying
 from schemas import tables
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
@@ -73,8 +73,9 @@ def gather(
         signals=tuple(
             signal
             for signal in evaluation.signals(connection, model=serving.artefact_id)
-            if signal.severity != "info"
+            if signal.severity != "info" and signal.detector != "drift"
         ),
+        drifts=drifting.standing(connection),
         quality=_quality(connection, serving.artefact_id),
         run=newest_run(connection, lane, live=True),
         last_run=newest_run(connection, lane, live=False),

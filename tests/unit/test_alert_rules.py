@@ -302,6 +302,11 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
     ),
     ("a tenth is unanswered", {"traffic": traffic(unanswered=50)}, [("AnswersMissing", "warn")]),
     ("no ticket is answered", {"traffic": traffic(unanswered=500)}, [("AnswersMissing", "page")]),
+    (
+        "the traffic drifted",
+        {"drifts": (signal("warn", detector="drift", metric="words"),)},
+        [("InputsDrifted", "warn")],
+    ),
     ("an event 10 minutes ago", {"intake": (intake(600),)}, []),
     ("no event for 15 minutes", {"intake": (intake(900),)}, [("EventsStale", "warn")]),
     (

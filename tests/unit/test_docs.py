@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from monitor.config import ChannelTable, MonitorSettings
+from monitor.drift import DriftSettings
 from monitor.pipeline import PipelineSettings
 from monitor.sources.kafka_settings import KafkaSettings
 from monitor.teachers.http_settings import HttpTeacherSettings
@@ -39,7 +40,13 @@ def keys() -> set[str]:
             kind = field.annotation
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 found |= set(kind.model_fields)
-    for struct in (QualityContract, PipelineSettings, KafkaSettings, HttpTeacherSettings):
+    for struct in (
+        QualityContract,
+        DriftSettings,
+        PipelineSettings,
+        KafkaSettings,
+        HttpTeacherSettings,
+    ):
         found |= set(struct.__struct_fields__)
     return (found | set(ChannelTable.model_fields)) - DERIVED
 

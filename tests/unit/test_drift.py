@@ -179,6 +179,19 @@ def test_clean_days_of_a_year_stay_within_the_budget() -> None:
     assert len(Drift(DAILY).update(stream(11, 426), model="m1")) <= 1
 
 
+def test_what_never_varies_is_no_drift() -> None:
+    # no segments, one class, and as many tickets as the hour brings
+    rng = np.random.default_rng(13)
+    for sizes in (rng.integers(30, 600, size=1000), np.full(1000, 400)):
+        days = [
+            WindowSummary(
+                segment="*", start=n * DAY, length=DAY, pairs=int(size), classes={"a": int(size)}
+            )
+            for n, size in enumerate(sizes)
+        ]
+        assert Drift(DAILY).update(days, model="m1") == []
+
+
 MOVES = [
     # what customers want
     ("classes", {"classes": {**CLASSES, "delivery": 0.16}}, "`delivery` "),

@@ -46,6 +46,8 @@ def test_one_file_serves_both_programs() -> None:
         ("http without a table", {"teacher": {"kind": "http"}}, "[teacher.http]"),
         ("recorded answers without a file", {"teacher": {"kind": "scripted"}}, "`file`"),
         ("a rate of 200 %", {"sampling": {"random_rate": 2}}, "sampling.random_rate"),
+        ("slices that cut a window", {"drift": {"slice_seconds": 900}}, "pipeline.window_seconds"),
+        ("a season too short", {"drift": {"reference": 24}}, "reference is 24"),
         ("text for a number", {"evaluation": {"tick_seconds": "often"}}, "evaluation.tick_seconds"),
     ],
 )
