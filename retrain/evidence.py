@@ -15,6 +15,7 @@ from retrain import store
 from retrain.order import LabelledRow
 from retrain.policy import Probation, Request, Situation
 from schemas import tables
+from schemas.acceptance import Standing
 from schemas.samples import Gold, Label, Sample
 from schemas.signals import Signal
 
@@ -88,9 +89,14 @@ def _row(label: Label, sample: Sample, gold: Gold | None) -> LabelledRow:
 
 
 def gather(
-    connection: sa.Connection, lane: str, *, probation_labels: int, request: Request | None = None
+    connection: sa.Connection,
+    lane: str,
+    *,
+    probation_labels: int,
+    request: Request | None = None,
+    standing: Standing | None = None,
 ) -> Situation:
-    """Read all that the policy looks at."""
+    """Read all that the policy looks at; `request` and `standing` are the caller's."""
     history = store.champions(connection, lane)
     champion = history[-1].artefact_id if history else ""
     last = store.last_run(connection, lane)
@@ -118,6 +124,7 @@ def gather(
             ),
         ),
         request=request,
+        standing=standing,
         probation=_probation(connection, history, probation_labels),
     )
 

@@ -22,6 +22,8 @@ from retrain.order import LabelledRow, ScoredRow, WorkOrder, WorkResult
 from retrain.policy import Request, decide
 from retrain.registry import Change, Registry
 from retrain.supervise import GaveUp, Supervisor, Working, read_order, read_result
+from schemas.acceptance import Standing, stand
+from schemas.accepting import last_acceptance
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.errors import ArtefactError, ConflictError, FencedError
@@ -98,6 +100,7 @@ class RetrainLoop:
                 self._table.lane,
                 probation_labels=self._table.probation_labels,
                 request=request,
+                standing=stand(self._contract, last_acceptance(connection), now),
             )
         decision = decide(situation, self._contract, now)
         probation = situation.probation
@@ -299,18 +302,27 @@ class RetrainLoop:
             self._registry.check(run.challenger)
         except ArtefactError as error:
             return self._fail(run, str(error), now)
-        change = Change(action="promote", actor=ACTOR, reason=verdict.reason, at=now)
         try:
             # One transaction: a champion without its run's end would be promoted again, a run's
             # end without its champion never. Killed before the commit: the run is still gated.
             with self._writing() as connection:
-                self._registry.install(connection, run.challenger, run.champion, change)
-                store.save_run(connection, _changed(run, now, state="promoted"))
+                store.save_run(connection, self._let_through(connection, run, verdict, now))
         except ConflictError:
             return False  # another champion by now: the next turn judges against that one
         # Only now the pointer: killed before this line, the next turn's repair moves it.
         self._registry.repair(self._engine)
         return True
+
+    def _let_through(
+        self, connection: sa.Connection, run: Run, verdict: Verdict, now: float
+    ) -> Run:
+        """Install the challenger while the contract is in force, else hold it for a person."""
+        standing = stand(self._contract, last_acceptance(connection), now)
+        if not standing.in_force:
+            return _held(run, standing, now)
+        change = Change(action="promote", actor=ACTOR, reason=verdict.reason, at=now)
+        self._registry.install(connection, run.challenger, run.champion, change)
+        return _changed(run, now, state="promoted")
 
     def _reject(self, run: Run, reason: str, now: float) -> bool:
         return self._save(_changed(run, now, state="rejected", failure=reason))
@@ -396,6 +408,14 @@ class RetrainLoop:
 
 def _changed(run: Run, now: float, **change: object) -> Run:
     return msgspec.structs.replace(run, updated_at=now, **change)
+
+
+def _held(run: Run, standing: Standing, now: float) -> Run:
+    reason = (
+        f"the challenger passed its gates, but {standing.reason}. Next: {standing.next_step}; or "
+        f'let it serve all the same: `proctord promote {run.challenger[:12]} --reason "..."`'
+    )
+    return _changed(run, now, state="held", failure=reason)
 
 
 def _new_run(connection: sa.Connection, decision: Decision, actor: str) -> Run:

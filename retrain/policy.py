@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from schemas.acceptance import Standing
 from schemas.contract import QualityContract
 from schemas.decisions import Action, Decision, Rule
 from schemas.runs import Run
@@ -57,6 +58,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     labels: int = 0
     new_labels: int = 0
     request: Request | None = None
+    #: where the contract stands; None: nobody asked, as in a replay of history
+    standing: Standing | None = None
     #: None: past its probation, not promoted by a run, or nothing to go back to
     probation: Probation | None = None
 
@@ -110,6 +113,20 @@ def _operator(s: Situation, _contract: QualityContract, now: float) -> Decision 
     reason = f"{s.request.actor} asks for it: {s.request.reason}"
     figures = {"new_labels": float(s.new_labels), "labels": float(s.labels)}
     return _decision(s, now, "retrain", "operator", reason, figures)
+
+
+def _not_in_force(s: Situation, _contract: QualityContract, now: float) -> Decision | None:
+    # One challenger that waits for a person is enough: another run would only wait beside it.
+    run, standing = s.last_run, s.standing
+    if run is None or run.state != "held" or run.challenger == s.champion:
+        return None
+    if standing is None or standing.in_force:
+        return None
+    reason = (
+        f"challenger {_short(run.challenger)} of run {run.run_id} passed its gates and waits for "
+        f"a person: {standing.reason}"
+    )
+    return _decision(s, now, "hold", "not_in_force", reason)
 
 
 def _no_champion(s: Situation, _contract: QualityContract, now: float) -> Decision | None:
@@ -171,6 +188,7 @@ RULES: tuple[Ask, ...] = (
     _probation_breach,
     _run_active,
     _operator,
+    _not_in_force,
     _no_champion,
     _cool_down,
     _level,

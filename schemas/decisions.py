@@ -16,6 +16,7 @@ Rule = Literal[
     "operator",
     "within_bounds",
     "run_active",
+    "not_in_force",
     "cool_down",
     "too_few_labels",
     "no_champion",

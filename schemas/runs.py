@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+#: `held`: the challenger passed, but no contract in force lets proctord promote it by itself.
 RunState = Literal[
     "requested",
     "building",
@@ -14,6 +15,7 @@ RunState = Literal[
     "gated",
     "promoted",
     "kept",
+    "held",
     "rejected",
     "rolled_back",
     "failed",
@@ -44,6 +46,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     outcome: GateOutcome
     gates: tuple[GateResult, ...]
+    #: hash of the contract that they judged by
+    contract: str = ""
 
     @property
     def reason(self) -> str:
@@ -72,5 +76,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     champion: str = ""
     challenger: str = ""
     verdict: Verdict | None = None
-    #: why it failed, for people
+    #: why it failed, was rejected or is held, for people
     failure: str = ""

@@ -24,6 +24,8 @@ from monitor.demo.customers import Row, Scenario
 from monitor.demo.serving import ChampionServer, Reply
 from monitor.loops import situation
 from monitor.redaction import redact
+from schemas.accepting import accept
+from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.events import Answer, Feedback, Ticket, encode
 from schemas.runs import Run
@@ -91,10 +93,17 @@ class Box:
         self.server = ChampionServer(root / "registry", threads)
         self.now = OPENING
         self.served = 0
+        self._accept(settings.contract)
 
     def close(self) -> None:
         """Let go of threads and connections."""
         self._monitor.close()
+
+    def _accept(self, contract: QualityContract) -> None:
+        """Accept the shop's contract, without which nothing is promoted by itself."""
+        with self._engine.begin() as connection:
+            reason = "what a shop in a box can live with"
+            accept(connection, contract, after=None, actor="demo", reason=reason, now=self.now)
 
     def distil(self, on_wait: Callable[[Run], None]) -> Run:
         """Distil the first student from the history; returns the run, ended.

@@ -40,7 +40,7 @@ def judge(rows: Sequence[ScoredRow], contract: QualityContract, look: int = 1) -
     evidence = gather(rows)
     alpha = spent_at(look)
     results = tuple(gate(evidence, contract, alpha) for gate in GATES.values())
-    return Verdict(outcome=_together(results), gates=results)
+    return Verdict(outcome=_together(results), gates=results, contract=contract.hash)
 
 
 def spent_at(look: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from retrain.registry import Registry
 from retrain.store import Champion
 from retrain.supervise import Supervisor, read_order
 from schemas import tables
+from schemas.accepting import accept, last_acceptance
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.errors import ConflictError, FencedError, NotFoundError
@@ -69,6 +71,14 @@ class House:
             judge=judge,
             clock=time.time,
         )
+        self.accept(self.contract, NOW - 96 * HOUR)
+
+    def accept(self, contract: QualityContract, now: float) -> None:
+        """Let a person accept a contract, unless it is the accepted one."""
+        with self.engine.begin() as connection:
+            last = last_acceptance(connection)
+            if last is None or last.contract != contract.hash:
+                accept(connection, contract, after=last, actor="eva", reason="fine", now=now)
 
     def run_until(self, *states: str, now: float = NOW) -> Run:
         """Take turns until the newest run is in one of the states."""
@@ -468,6 +478,61 @@ def test_the_cadence_starts_one_run(home: list[House], tmp_path: Path) -> None:
     assert [(c.name, c.claimed_at) for c in claims] == [("cadence/default", NOW)]
 
 
+def under(house: House, **terms: Any) -> QualityContract:
+    """Let the house be held to other terms, which nobody has accepted yet."""
+    contract = msgspec.structs.replace(house.contract, **terms)
+    object.__setattr__(house.loop, "_contract", contract)
+    return contract
+
+
+@pytest.mark.parametrize(
+    ("terms", "accepted_at", "told"),
+    [
+        pytest.param({"tolerance": 0.12}, None, "nobody has accepted contract", id="not accepted"),
+        pytest.param(
+            {"expires": dt.date(2026, 9, 20)}, NOW - 48 * HOUR, "ended with 2026-09-20", id="ended"
+        ),
+    ],
+)
+def test_without_a_contract_in_force_a_challenger_waits_for_a_person(
+    home: list[House], tmp_path: Path, terms: dict[str, Any], accepted_at: float | None, told: str
+) -> None:
+    house = with_champion(home, tmp_path, GOOD)
+    old = house.served()[-1].artefact_id
+    contract = under(house, **terms)
+    if accepted_at is not None:
+        house.accept(contract, accepted_at)
+    house.page(old, 0.3)
+    run = house.run_until("promoted", "held", "rejected", "failed")
+    assert run.state == "held"
+    assert told in run.failure
+    assert run.verdict is not None
+    assert (run.verdict.outcome, run.verdict.contract) == ("pass", contract.hash)
+    assert [c.artefact_id for c in house.served()] == [old], "the champion serves on"
+    house.labels(1000, at=NOW + 1)
+    house.loop.once(NOW + 7 * HOUR)
+    assert house.rules()[-1] == ("hold", "not_in_force"), "one that waits is enough"
+    assert app_of(house).promote(run.challenger, "eva", "I looked at it", NOW).actor == "eva"
+
+
+def test_once_a_contract_is_accepted_the_next_challenger_is_promoted(
+    home: list[House], tmp_path: Path
+) -> None:
+    house = with_champion(home, tmp_path, GOOD)
+    contract = under(house, tolerance=0.12)
+    house.page(house.served()[-1].artefact_id, 0.3)
+    held = house.run_until("held", "promoted", "rejected", "failed")
+    house.accept(contract, NOW + HOUR)
+    house.labels(10, at=NOW + 1)
+    later = NOW + 7 * HOUR
+    house.loop.once(later)
+    run = house.run_until("promoted", "rejected", "failed", now=later)
+    assert (run.state, run.rule) == ("promoted", "level")
+    assert run.run_id != held.run_id
+    assert run.verdict is not None
+    assert run.verdict.contract == contract.hash
+
+
 def die_at(number: int, house: House) -> None:
     """Have this process end without a word at the n-th thing that outlives it."""
     passed, dirty = 0, False
@@ -549,7 +614,7 @@ def test_a_daemon_that_dies_at_any_point_is_taken_up_by_the_next(
         assert not [p for p in house.registry.artefacts.iterdir() if p.name.startswith(".")]
         with house.engine.begin() as connection:
             audits = connection.scalars(sa.select(tables.audit.c.action)).all()
-        assert sorted(audits) == ["promote", "request_run"]
+        assert sorted(audits) == ["accept_contract", "promote", "request_run"]
         house.engine.dispose()  # nor in the next one
     print(f"killed at {len(ends)} points, each time promoted once")
     assert len(ends) > 10

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from retrain.policy import RULES, Probation, Request, Situation, decide
+from schemas.acceptance import Standing
 from schemas.contract import QualityContract
 from schemas.runs import Run, RunState
 from schemas.signals import Interval, Signal
@@ -45,6 +46,7 @@ def ended(state: RunState, ago: float) -> Run:
         actor="proctord",
         requested_at=NOW - ago - 60,
         updated_at=NOW - ago,
+        challenger="c" * 64,
     )
 
 
@@ -56,6 +58,8 @@ def probation(previous_loss: float | None) -> Probation:
 QUIET = Situation(
     lane="default", champion="b" * 64, cadence_from=NOW - HOUR, labels=900, new_labels=300
 )
+IN_FORCE = Standing(state="in_force", reason="eva accepted it")
+NOT_ACCEPTED = Standing(state="not_accepted", reason="nobody has accepted it")
 ANNA = Request(actor="anna", reason="new sizes on Monday")
 
 TABLE: list[tuple[str, dict[str, Any], str, str]] = [
@@ -128,6 +132,47 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         {"level": signal(), "last_run": ended("rejected", 7 * HOUR), "new_labels": 3},
         "hold",
         "too_few_labels",
+    ),
+    (
+        "a challenger waits for a person, and the contract is not in force",
+        {"level": signal(), "last_run": ended("held", 7 * HOUR), "standing": NOT_ACCEPTED},
+        "hold",
+        "not_in_force",
+    ),
+    (
+        "the first one waits, while nobody serves",
+        {"champion": "", "last_run": ended("held", HOUR), "standing": NOT_ACCEPTED},
+        "hold",
+        "not_in_force",
+    ),
+    (
+        "a person may ask for another one all the same",
+        {"request": ANNA, "last_run": ended("held", HOUR), "standing": NOT_ACCEPTED},
+        "retrain",
+        "operator",
+    ),
+    (
+        "a challenger waited until the contract was accepted",
+        {"level": signal(), "last_run": ended("held", 7 * HOUR), "standing": IN_FORCE},
+        "retrain",
+        "level",
+    ),
+    (
+        "the one that waited was promoted by a person",
+        {
+            "champion": "c" * 64,
+            "last_run": ended("held", 7 * HOUR),
+            "standing": NOT_ACCEPTED,
+            "level": signal(),
+        },
+        "retrain",
+        "level",
+    ),
+    (
+        "nobody accepted the contract, and no challenger waits yet",
+        {"level": signal(), "standing": NOT_ACCEPTED},
+        "retrain",
+        "level",
     ),
     ("nobody serves yet", {"champion": "", "level": None}, "hold", "no_champion"),
     ("a person starts the first run", {"champion": "", "request": ANNA}, "retrain", "operator"),
