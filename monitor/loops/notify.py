@@ -22,7 +22,8 @@ class NotifyLoop:
     def once(self, now: float) -> int:
         """Send what is due; return how many arrived."""
         with self._engine.begin() as connection:
-            waiting = notifying.due(connection, now, limit=100)
+            notifying.forget_others(connection, self._channels)
+            waiting = notifying.due(connection, now, self._channels, limit=100)
         failing: set[str] = set()
         sent = 0
         for one in waiting:
@@ -37,7 +38,7 @@ class NotifyLoop:
 
     def _deliver(self, one: notifying.Due, now: float) -> bool:
         try:
-            self._send(one)
+            self._channels[one.notification.channel].send(one.notification)
         except DeliveryError as error:
             again = next_attempt(one.attempts + 1, now, error)
             with self._engine.begin() as connection:
@@ -49,11 +50,3 @@ class NotifyLoop:
         with self._engine.begin() as connection:
             notifying.mark_sent(connection, one.row_id, now)
         return True
-
-    def _send(self, one: notifying.Due) -> None:
-        channel = self._channels.get(one.notification.channel)
-        if channel is None:
-            raise DeliveryError(
-                f"no channel `{one.notification.channel}` is configured any more", retryable=False
-            )
-        channel.send(one.notification)

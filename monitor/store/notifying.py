@@ -7,6 +7,7 @@ with the same idempotency key.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -102,18 +103,29 @@ class Due(NamedTuple):
     notification: Notification
 
 
-def due(connection: sa.Connection, now: float, limit: int) -> list[Due]:
-    """Return notifications whose time has come, oldest first."""
+def due(connection: sa.Connection, now: float, channels: Collection[str], limit: int) -> list[Due]:
+    """Return notifications for these channels whose time has come, oldest first."""
     table = tables.outbox
     rows = connection.execute(
         sa.select(table.c.id, table.c.attempts, table.c.body)
         .where(
-            table.c.sent_at.is_(None), table.c.given_up.is_(False), table.c.next_attempt_at <= now
+            table.c.sent_at.is_(None),
+            table.c.given_up.is_(False),
+            table.c.next_attempt_at <= now,
+            table.c.channel.in_(channels),
         )
         .order_by(table.c.id)
         .limit(limit)
     )
     return [Due(row[0], row[1], _decode_notification(row[2])) for row in rows]
+
+
+def forget_others(connection: sa.Connection, channels: Collection[str]) -> None:
+    """Drop what did not reach channels other than these: who was removed is owed nothing."""
+    table = tables.outbox
+    connection.execute(
+        sa.delete(table).where(table.c.sent_at.is_(None), table.c.channel.not_in(channels))
+    )
 
 
 def mark_sent(connection: sa.Connection, row_id: int, now: float) -> None:

@@ -451,19 +451,28 @@ def test_a_crash_between_sending_and_noting_it_repeats_the_same_key(engine: sa.E
     phone = Phone()
     loop = NotifyLoop(engine, {"phone": phone})
     with engine.begin() as connection:
-        (due,) = notifying.due(connection, now, 10)
+        (due,) = notifying.due(connection, now, ["phone"], 10)
     phone.send(due.notification)  # and the process dies here
     assert loop.once(now) == 1
     first, second = phone.heard
     assert first.idempotency_key == second.idempotency_key
 
 
-def test_a_channel_that_is_gone_is_given_up_and_counted(engine: sa.Engine) -> None:
-    now = paged(engine)
-    assert NotifyLoop(engine, {}).once(now) == 0
+def alert_names(engine: sa.Engine) -> set[str]:
     with engine.begin() as connection:
-        (channel,) = notifying.backlog(connection, now - 86400)
-    assert (channel.channel, channel.waiting, channel.given_up) == ("phone", 0, 1)
+        return {alert.condition.name for alert in notifying.firing(connection)}
+
+
+def test_a_channel_that_fails_and_is_removed_is_no_trouble_any_more(engine: sa.Engine) -> None:
+    now = paged(engine)
+    with engine.begin() as connection:
+        (due,) = notifying.due(connection, now, ["phone"], 10)
+        notifying.mark_failed(connection, due.row_id, next_attempt_at=None, error="410")
+    evaluator(engine).once(now + 20)
+    assert "NotificationsFailing" in alert_names(engine)
+    assert NotifyLoop(engine, {}).once(now + 40) == 0
+    evaluator(engine).once(now + 60)
+    assert "NotificationsFailing" not in alert_names(engine)
 
 
 def test_only_the_uniform_draw_is_judged(engine: sa.Engine) -> None:
