@@ -27,14 +27,19 @@ DETECTORS: Final[Mapping[str, type[Detector]]] = {
     "page_hinkley": PageHinkley,
 }
 
-#: Who watches which stream beside `level`. Disagreement comes label by label, lies in [0, 1]
-#: already, and is so noisy that a small change shows in thousands of labels only. The others are
-#: means of windows: quiet, few, and in units that must be learned first.
+#: Of numbers that come one by one, lie in [0, 1] already, and are so noisy that a small change
+#: shows in thousands of them only.
+_ONE_BY_ONE: Final[Mapping[str, Mapping[str, object]]] = {
+    "adwin": {"warm_up": 0, "memory": 4000},
+    "page_hinkley": {"allowance": 0.05, "threshold": 100, "memory": 4000},
+}
+
+#: Who watches which stream beside `level`. Disagreement comes label by label; gold is 1 where the
+#: student was right by a person's word, and 0 where not, of the tickets drawn for people. The
+#: others are means of windows: quiet, few, and in units that must be learned first.
 SECOND_OPINIONS: Final[Mapping[str, Mapping[str, Mapping[str, object]]]] = {
-    "disagreement": {
-        "adwin": {"warm_up": 0, "memory": 4000},
-        "page_hinkley": {"allowance": 0.05, "threshold": 100, "memory": 4000},
-    },
+    "disagreement": _ONE_BY_ONE,
+    "gold": _ONE_BY_ONE,
     "confidence": {"adwin": {}, "page_hinkley": {}},
     "text_length": {"adwin": {}, "page_hinkley": {}},
     "latency_ms": {"adwin": {}, "page_hinkley": {}},

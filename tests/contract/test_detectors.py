@@ -198,3 +198,15 @@ def test_a_stream_that_never_moved_has_no_units_yet(kind: str) -> None:
     assert len(detector.state()) < 600
     # the first value that differs shows the units; alone it is no change
     assert feed(detector, [4.0, *[3.0] * 300]) == []
+
+
+@pytest.mark.parametrize("kind", ["adwin", "page_hinkley"])
+def test_a_student_that_people_correct_more_often_gets_a_second_opinion(kind: str) -> None:
+    draw = random.Random(6)
+    right = [float(draw.random() < 0.9) for _ in range(1500)]
+    worse = [float(draw.random() < 0.6) for _ in range(300)]
+    detector = make(kind, SECOND_OPINIONS["gold"][kind])
+    assert feed(detector, right) == []
+    (found, *_) = feed(detector, worse)
+    assert (found.severity, found.n > 1500) == ("info", True)
+    assert "the mean moved from 0.9" in found.sentence
