@@ -8,18 +8,14 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from monitor.detectors.finding import Finding
-from monitor.detectors.replayed import Replayed, settings_of
+from monitor.detectors.replayed import Replayed, ReplayedSettings
 
 
-class AdwinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AdwinSettings(ReplayedSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How ADWIN watches; `delta` is river's default."""
 
     #: ADWIN's confidence parameter; its false alarms grow with it, and with time
     delta: float = 0.002
-    #: values that it remembers at least
-    memory: int = 1000
-    #: values from which the units are learned; 0: the values lie in [0, 1] by their nature
-    warm_up: int = 100
 
 
 class Adwin:
@@ -49,9 +45,7 @@ class Adwin:
 
     def __init__(self, settings: AdwinSettings) -> None:
         self._delta = settings.delta
-        self._replayed = Replayed(
-            self._build, settings_of(settings), settings.memory, settings.warm_up
-        )
+        self._replayed = Replayed(self._build, settings)
 
     def _build(self) -> Any:
         from river.drift import ADWIN
@@ -81,12 +75,7 @@ class Adwin:
 
     def update(self, values: Sequence[float]) -> Finding | None:
         """Take values in order; return the last change among them."""
-        found = None
-        for value in values:
-            if self._replayed.update(value):
-                found = self._finding()
-                self._replayed.begin_again()
-        return found
+        return self._replayed.update(values, self._finding)
 
     def _finding(self) -> Finding:
         shift = self._replayed.shift(self._delta)

@@ -8,20 +8,16 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from monitor.detectors.finding import Finding
-from monitor.detectors.replayed import CUT, Replayed, settings_of
+from monitor.detectors.replayed import CUT, Replayed, ReplayedSettings
 
 
-class PageHinkleySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PageHinkleySettings(ReplayedSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How Page-Hinkley watches, in standard deviations of the first `warm_up` values."""
 
     #: a shift smaller than this is drift that is allowed
     allowance: float = 0.1
     #: sum of what goes beyond the allowance that is a change
     threshold: float = 50.0
-    #: values that it remembers at least
-    memory: int = 1000
-    #: values from which the deviation is learned
-    warm_up: int = 100
 
 
 class PageHinkley:
@@ -51,9 +47,7 @@ class PageHinkley:
 
     def __init__(self, settings: PageHinkleySettings) -> None:
         self._settings = settings
-        self._replayed = Replayed(
-            self._build, settings_of(settings), settings.memory, settings.warm_up
-        )
+        self._replayed = Replayed(self._build, settings)
 
     def _build(self) -> Any:
         from river.drift import PageHinkley as RiverPageHinkley
@@ -87,12 +81,7 @@ class PageHinkley:
 
     def update(self, values: Sequence[float]) -> Finding | None:
         """Take values in order; return the last change among them."""
-        found = None
-        for value in values:
-            if self._replayed.update(value):
-                found = self._finding()
-                self._replayed.begin_again()
-        return found
+        return self._replayed.update(values, self._finding)
 
     def _finding(self) -> Finding:
         return Finding(

@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from monitor.detectors.finding import Finding
+
 #: standard deviations at which a value is cut off on either side of the mean: one wild value
 #: must not be able to raise an alarm alone
 CUT = 4.0
@@ -42,6 +44,15 @@ class Units(msgspec.Struct, frozen=True, array_like=True):
 
 #: for values that lie in [0, 1] by their nature
 SHARE = Units(0.0, 1.0)
+
+
+class ReplayedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all detectors of this kind are told."""
+
+    #: values that it remembers at least, once it has seen so many
+    memory: int = 1000
+    #: values from which the units are learned; 0: the values lie in [0, 1] by their nature
+    warm_up: int = 100
 
 
 class ReplayedState(msgspec.Struct, array_like=True):
@@ -84,20 +95,17 @@ class Replayed:
     ----------
     build: makes a fresh river detector for values in [0, 1].
     settings: what it was built with; a state made under others is not gone on from.
-    memory: values that it remembers at least, once it has seen so many.
-    warm_up: values from which the units are learned; 0: they are shares already.
     """
 
-    def __init__(
-        self, build: Callable[[], Any], settings: dict[str, float], memory: int, warm_up: int
-    ) -> None:
+    def __init__(self, build: Callable[[], Any], settings: ReplayedSettings) -> None:
         import river
 
         self._build = build
-        self._memory = memory
-        self._warm_up = warm_up
-        units = None if warm_up else SHARE
-        self.state = ReplayedState(river.__version__, settings, units=units)
+        self._memory = settings.memory
+        self._warm_up = settings.warm_up
+        units = None if settings.warm_up else SHARE
+        made_under = {k: float(v) for k, v in msgspec.structs.asdict(settings).items()}
+        self.state = ReplayedState(river.__version__, made_under, units=units)
         self.live = build()
 
     def restore(self, body: bytes) -> None:
@@ -118,7 +126,19 @@ class Replayed:
         self.live.update(self.state.units.apply(value))
         return bool(self.live.drift_detected)
 
-    def update(self, value: float) -> bool:
+    def update(self, values: Sequence[float], describe: Callable[[], Finding]) -> Finding | None:
+        """Take values in order; return the last change among them, as `describe` tells it.
+
+        After each change everything begins again, the units too, as river's detectors do.
+        """
+        found = None
+        for value in values:
+            if self._take(value):
+                found = describe()
+                self._begin_again()
+        return found
+
+    def _take(self, value: float) -> bool:
         """Take a value; say whether the detector found a change.
 
         A rebuilding may find what the live one had not yet: that counts, because the fresh one
@@ -148,8 +168,7 @@ class Replayed:
         self.state.units = Units.learned(self.state.values)
         return self._rebuild(self.state.values)
 
-    def begin_again(self) -> None:
-        """Forget everything, the units too, as river's detectors do after a change."""
+    def _begin_again(self) -> None:
         self.state.values = []
         self.state.units = None if self._warm_up else SHARE
         self.live = self._build()
@@ -185,8 +204,3 @@ class Replayed:
     def encode(self) -> bytes:
         """Return the state as JSON."""
         return msgspec.json.encode(self.state)
-
-
-def settings_of(settings: msgspec.Struct) -> dict[str, float]:
-    """Return a detector's settings as its state holds them."""
-    return {name: float(value) for name, value in msgspec.structs.asdict(settings).items()}
