@@ -73,9 +73,8 @@ class Monitor:
         self._consume_settings = ConsumeSettings(
             owner=owner,
             pipeline=settings.pipeline,
-            plan=SamplingPlan(
-                salt=settings.sampling.salt(), random_rate=settings.sampling.random_rate
-            ),
+            salt=settings.sampling.salt(),
+            first_plan=SamplingPlan(random_rate=settings.sampling.random_rate),
             checkpoint_seconds=settings.source.checkpoint_seconds,
             checkpoint_records=settings.source.checkpoint_records,
         )

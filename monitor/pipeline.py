@@ -12,7 +12,7 @@ import msgspec
 
 from monitor.pairing import Pairing, Waiting, WaitingAnswer, WaitingTicket, join
 from monitor.redaction import redact
-from monitor.sampling import SamplingPlan, choose
+from monitor.sampling import Sampler
 from monitor.seen import Seen, identity
 from monitor.segments import Segments
 from monitor.windows import Classes, Watermark, Windows, slice_start
@@ -128,11 +128,12 @@ class Pipeline:
 
     Attributes
     ----------
-    plan: how much to sample; a new plan holds from the next event on.
+    sampler: whom to ask about; a new one holds from the next event on.
 
     >>> from datetime import datetime
-    >>> plan = SamplingPlan(salt="s", random_rate=1.0)
-    >>> pipeline = Pipeline(PipelineSettings(), plan, ShardState(shard=0))
+    >>> from monitor.sampling import SamplingPlan
+    >>> everything = Sampler(SamplingPlan(random_rate=1.0), "secret")
+    >>> pipeline = Pipeline(PipelineSettings(), everything, ShardState(shard=0))
     >>> at = datetime.fromisoformat("2026-11-02T09:00:00Z")
     >>> ticket = Ticket(ticket_id="t-1", at=at, text="my mail is jo@example.org")
     >>> answer = Answer(ticket_id="t-1", at=at, output="account", model="m1")
@@ -142,8 +143,8 @@ class Pipeline:
     ('my mail is <EMAIL_1>', {'account': 1})
     """
 
-    def __init__(self, settings: PipelineSettings, plan: SamplingPlan, state: ShardState) -> None:
-        self.plan = plan
+    def __init__(self, settings: PipelineSettings, sampler: Sampler, state: ShardState) -> None:
+        self.sampler = sampler
         self._settings = settings
         self._shard = state.shard
         self._counters = dict.fromkeys(COUNTERS, 0) | state.counters
@@ -307,21 +308,21 @@ class Pipeline:
         self._counters["pairs"] += 1
         self._seen.add(identity(ticket.ticket_id))
         pair = join(ticket, answer)
-        opened = self._windows.add(pair, ticket.text_length, answer.counted_as, ticket.words)
+        place = self.sampler.place(pair) if pair.served_by == "student" else None
+        opened = self._windows.add(pair, ticket.text_length, answer.counted_as, ticket.words, place)
         if opened is None:
             self._counters["late"] += 1
-        else:
-            for segment in opened:
-                self._segments.met(segment, pair.asked_at)
-        if pair.served_by == "student":
-            self._sample(pair)
+            opened = self._windows.add_late(pair.segments, place) if place else []
+        for segment in opened:
+            self._segments.met(segment, pair.asked_at)
+        if place:
+            self._sample(pair, place[1])
 
-    def _sample(self, pair: Pair) -> None:
-        chosen = choose(self.plan, pair.ticket_id)
+    def _sample(self, pair: Pair, stratum: int) -> None:
+        chosen = self.sampler.choose(pair.ticket_id, pair.model, stratum)
         if chosen is None:
             return
         self._counters["samples"] += 1
-        reason, probability = chosen
         sample = Sample(
             ticket_id=pair.ticket_id,
             at=pair.asked_at,
@@ -331,8 +332,11 @@ class Pipeline:
             served_by=pair.served_by,
             confidence=pair.confidence,
             segments=pair.segments,
-            reason=reason,
-            inclusion_probability=probability,
+            reason=chosen.reason,
+            inclusion_probability=chosen.probability,
+            plan=self.sampler.plan.version,
+            stratum=stratum,
+            window=self._windows.start_of(pair.asked_at),
         )
         self._samples.append(sample)
 

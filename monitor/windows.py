@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from monitor.features import Features
 from monitor.redaction import redact
 from schemas.samples import Pair
-from schemas.windows import MAX_CLASSES, OTHER, Moments, WindowSummary
+from schemas.windows import MAX_CLASSES, OTHER, Moments, WindowSummary, strata_key
 
 #: An answer longer than this is no class of its own, but a text.
 LONGEST_CLASS = 100
@@ -104,6 +104,10 @@ class Watermark:
         self.value = max(self.value, slower - self._lateness, faster - self._skew - self._lateness)
 
 
+#: Where the estimates count a student's pair: `strata_key`, and the stratum.
+Place = tuple[str, int]
+
+
 class _Sum:
     """Moments that grow in place."""
 
@@ -133,6 +137,7 @@ class _Window:
         "latency_ms",
         "models",
         "pairs",
+        "strata",
         "text_length",
         "unanswered",
     )
@@ -143,6 +148,7 @@ class _Window:
         self.unanswered = summary.unanswered
         self.models = dict(summary.models)
         self.classes = dict(summary.classes)
+        self.strata = {key: dict(counts) for key, counts in summary.strata.items()}
         self.confidence = _Sum(summary.confidence)
         self.text_length = _Sum(summary.text_length)
         self.latency_ms = _Sum(summary.latency_ms)
@@ -180,6 +186,18 @@ class _Window:
             cost.total += value
             cost.squares += value * value
 
+    def place(self, place: Place) -> None:
+        """Count a student's pair for the estimates."""
+        self.dirty = True
+        key, stratum = place
+        try:
+            counts = self.strata[key]
+        except KeyError:
+            # a flood of made-up students: they are counted, and nothing is estimated of them
+            key = key if len(self.strata) < MAX_CLASSES else strata_key(0, OTHER)
+            counts = self.strata.setdefault(key, {})
+        counts[stratum] = counts.get(stratum, 0) + 1
+
     def freeze(self, segment: str, start: float, length: float) -> WindowSummary:
         self.dirty = False
         return WindowSummary(
@@ -190,6 +208,7 @@ class _Window:
             unanswered=self.unanswered,
             models=dict(sorted(self.models.items())),
             classes=dict(sorted(self.classes.items())),
+            strata={key: dict(sorted(self.strata[key].items())) for key in sorted(self.strata)},
             confidence=self.confidence.freeze(),
             text_length=self.text_length.freeze(),
             latency_ms=self.latency_ms.freeze(),
@@ -229,13 +248,29 @@ class Windows:
             if summary.length == length:
                 self._open.setdefault(summary.start, {})[summary.segment] = _Window(summary)
 
+    def start_of(self, at: float) -> float:
+        """Return the start of the slice whose strata a pair asked at `at` is counted in.
+
+        Its own, or the oldest that is open: estimates neither lose a ticket nor go back.
+        """
+        return max(slice_start(at, self.length), self.horizon)
+
     def add(
-        self, pair: Pair, text_length: int, counted_as: str, words: bytes | None = None
+        self,
+        pair: Pair,
+        text_length: int,
+        counted_as: str,
+        words: bytes | None = None,
+        place: Place | None = None,
     ) -> list[str] | None:
         """Count a pair in its segments' windows; return the segments whose window it opened.
 
-        None: the slice is closed, the pair is late and was left out. `words` are the buckets of
-        the words of a text that was redacted since (`features.buckets_in`).
+        Parameters
+        ----------
+        words: buckets of the words of a text that was redacted since (`features.buckets_in`).
+        place: where the estimates count it; None: no student answered it.
+
+        None: the slice is closed, the pair is late and was left out; `add_late` is for it.
         """
         start = slice_start(pair.asked_at, self.length)
         if start < self.horizon:
@@ -251,6 +286,8 @@ class Windows:
                 window = self._make(slice_, segment, start)
                 opened.append(segment)
             window.add(pair, text_length, name)
+            if place is not None:
+                window.place(place)
             if window.features is not None:
                 window.features.add(
                     pair.text,
@@ -259,6 +296,18 @@ class Windows:
                     latency_ms=None if name is None else pair.latency_ms,
                     words=words,
                 )
+        return opened
+
+    def add_late(self, segments: tuple[str, ...], place: Place) -> list[str]:
+        """Count a late pair for the estimates alone; return the segments whose window it opened."""
+        slice_ = self._open.setdefault(self.horizon, {})
+        opened = []
+        for segment in segments:
+            window = slice_.get(segment)
+            if window is None:
+                window = self._make(slice_, segment, self.horizon)
+                opened.append(segment)
+            window.place(place)
         return opened
 
     def add_unanswered(self, segments: tuple[str, ...], at: float) -> bool:

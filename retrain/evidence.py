@@ -28,7 +28,7 @@ PREDECESSOR_LABELS = 200
 def _learnable() -> Any:
     # abstentions have no disagreement; sentinels are planted, their answers are known
     label = tables.label
-    return sa.and_(label.c.disagreement.is_not(None), label.c.reason.in_(("random", "requested")))
+    return sa.and_(label.c.disagreement.is_not(None), label.c.reason != "sentinel")
 
 
 def labelled_rows(connection: sa.Connection) -> Iterator[LabelledRow]:

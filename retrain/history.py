@@ -108,6 +108,8 @@ def _sample(row: HistoricRow, at: float) -> dict[str, object]:
         "at": at,
         "reason": sample.reason,
         "model": sample.model,
+        "window": sample.window,
+        "queued_at": at,
         "state": "labelled",
         "claimed_by": "",
         "claimed_until": 0.0,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-#: Why a pair was chosen: by the uniform draw, because training asked for it, or planted.
-SampleReason = Literal["random", "requested", "sentinel"]
+#: Why a pair was chosen: by the uniform draw, because an error is likelier or dearer there, because
+#: training asked for it, or planted.
+SampleReason = Literal["random", "risky", "requested", "sentinel"]
+
+#: The reasons whose samples estimates rest on, each with its stratum's probability.
+ESTIMATED: Final = ("random", "risky")
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -46,6 +50,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     reason: SampleReason
     #: probability with which this pair was drawn for this reason, in (0, 1]
     inclusion_probability: float
+    #: version of the sampling plan it was drawn under, and its stratum in that plan
+    plan: int = 0
+    stratum: int = 0
+    #: start of the window in whose `strata` it is counted, event time, seconds UTC
+    window: float = 0.0
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):

@@ -110,6 +110,15 @@ dead_letter = sa.Table(
     sa.UniqueConstraint("partition", "offset"),
 )
 
+#: `monitor.sampling.SamplingPlan`: the newest version holds; windows and samples name theirs.
+plan = sa.Table(
+    "plan",
+    metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    _column("at", sa.Float),
+    _column("body", sa.LargeBinary),
+)
+
 # --- labels --------------------------------------------------------------------------------
 
 #: `schemas.samples.Sample`. state: waiting -> claimed -> labelled | abstained | lost
@@ -120,6 +129,10 @@ sample = sa.Table(
     _column("at", sa.Float, index=True),
     _column("reason", sa.String(16)),
     _column("model", sa.String(128)),
+    #: start of the window in whose strata the ticket is counted
+    _column("window", sa.Float, index=True),
+    #: when it was written here, seconds UTC: what patience with a silent teacher is counted from
+    _column("queued_at", sa.Float),
     _column("state", sa.String(16), index=True),
     _column("claimed_by", sa.String(128)),
     #: a claim older than this may be taken by another labeller
@@ -159,6 +172,71 @@ gold = sa.Table(
     _key("ticket_id", sa.String(256)),
     _column("at", sa.Float, index=True),
     _column("body", sa.LargeBinary),
+)
+
+#: `schemas.teachers.TeacherStanding`, one row a generation of the teacher.
+teacher = sa.Table(
+    "teacher",
+    metadata,
+    _key("generation", sa.String(32)),
+    #: when it took over, the last time: the newest row is the teacher of now
+    _column("since", sa.Float, index=True),
+    _column("body", sa.LargeBinary),
+)
+
+#: `monitor.estimation.gold.Agreement`: sums of the labels that people may be asked about.
+agreement = sa.Table(
+    "agreement",
+    metadata,
+    _key("teacher", sa.String(32)),
+    _key("model", sa.String(128)),
+    _column("body", sa.LargeBinary),
+)
+
+#: Labelled tickets that were drawn for a person to check, and what became of it.
+gold_draw = sa.Table(
+    "gold_draw",
+    metadata,
+    _key("ticket_id", sa.String(256)),
+    _column("at", sa.Float),
+    _column("drawn_at", sa.Float, index=True),
+    #: generation of the teacher and version of the student that are checked
+    _column("teacher", sa.String(32)),
+    _column("model", sa.String(128)),
+    #: that it was asked of the teacher, and that it was then shown to a person
+    _column("inclusion_probability", sa.Float),
+    _column("gold_probability", sa.Float),
+    _column("disagreement", sa.Float),
+    #: time of the person's answer that was counted; NULL while there is none
+    _column("gold_at", sa.Float, nullable=True),
+    #: losses against the person's answer
+    _column("student_loss", sa.Float, nullable=True),
+    _column("teacher_loss", sa.Float, nullable=True),
+    sa.Index("ix_gold_draw_teacher_model", "teacher", "model"),
+)
+
+#: Tickets that a generation of the teacher answered, kept to ask it again.
+canary = sa.Table(
+    "canary",
+    metadata,
+    _key("teacher", sa.String(32)),
+    _key("number", sa.Integer),
+    #: `schemas.samples.Sample` with the teacher's first answer as its output
+    _column("body", sa.LargeBinary),
+)
+
+#: The times that they were asked again.
+canary_round = sa.Table(
+    "canary_round",
+    metadata,
+    #: whose canaries they are
+    _key("teacher", sa.String(32)),
+    _key("round", sa.Integer),
+    _column("asked_at", sa.Float, index=True),
+    #: NULL while answers are missing; then how many there were, and how many differed
+    _column("judged_at", sa.Float, nullable=True),
+    _column("answers", sa.Integer),
+    _column("changed", sa.Integer),
 )
 
 #: What the teacher cost: reserved before a call, settled after it.

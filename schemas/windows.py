@@ -15,6 +15,15 @@ MAX_CLASSES = 512
 OTHER = "__other__"
 
 
+def strata_key(plan: int, model: str) -> str:
+    """Name a student's pairs under one version of the sampling plan, in `WindowSummary.strata`.
+
+    >>> strata_key(3, "m1")
+    '3/m1'
+    """
+    return f"{plan}/{model}"
+
+
 class Moments(msgspec.Struct, frozen=True, array_like=True):
     """Count, sum and sum of squares of the finite values of one quantity."""
 
@@ -59,6 +68,10 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True):
     #: pairs by the version of the model that answered, and by the answer it gave
     models: dict[str, int] = {}
     classes: dict[str, int] = {}
+    #: pairs that a student answered, by `strata_key` and stratum: what the estimates take for the
+    #: traffic. A pair that came after its own slice was closed is counted here, and here alone,
+    #: in the oldest slice that was open
+    strata: dict[str, dict[int, int]] = {}
     confidence: Moments = Moments()
     text_length: Moments = Moments()
     latency_ms: Moments = Moments()
@@ -94,6 +107,10 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True):
             unanswered=self.unanswered + other.unanswered,
             models=_add(self.models, other.models),
             classes=_add(self.classes, other.classes),
+            strata={
+                key: _add(self.strata.get(key, {}), other.strata.get(key, {}))
+                for key in sorted(self.strata.keys() | other.strata.keys())
+            },
             confidence=self.confidence.merge(other.confidence),
             text_length=self.text_length.merge(other.text_length),
             latency_ms=self.latency_ms.merge(other.latency_ms),

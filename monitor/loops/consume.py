@@ -13,9 +13,9 @@ import msgspec
 import sqlalchemy as sa
 
 from monitor.pipeline import Pipeline, PipelineSettings
-from monitor.sampling import SamplingPlan
+from monitor.sampling import Sampler, SamplingPlan
 from monitor.sources import Record, Source
-from monitor.store import consuming, evaluation, health
+from monitor.store import consuming, evaluation, health, planning
 from monitor.store.consuming import Checkpoint, Refused
 from schemas.errors import DecodeError, FencedError
 from schemas.events import Event, decode
@@ -27,7 +27,10 @@ class ConsumeSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: this process, as the journal knows it
     owner: str
     pipeline: PipelineSettings
-    plan: SamplingPlan
+    #: the secret of the draw
+    salt: str
+    #: the plan to begin with, where the journal holds none yet
+    first_plan: SamplingPlan
     #: a checkpoint is due after so many seconds, or so many records
     checkpoint_seconds: float = 2.0
     checkpoint_records: int = 20_000
@@ -121,14 +124,16 @@ class ConsumeLoop:
             owned = consuming.take_over(
                 connection, shard, settings.owner, settings.pipeline.window_seconds, now
             )
-            plan = self._plan(connection)
-        pipeline = Pipeline(settings.pipeline, plan, owned.state)
+            sampler = self._sampler(connection, now)
+        pipeline = Pipeline(settings.pipeline, sampler, owned.state)
         self._shards[shard] = _Shard(owned.epoch, pipeline)
         self._source.seek(shard, owned.positions)
 
-    def _plan(self, connection: sa.Connection) -> SamplingPlan:
+    def _sampler(self, connection: sa.Connection, now: float) -> Sampler:
+        plan = planning.newest_or(connection, self._settings.first_plan, now)
         wanted = evaluation.number(connection, "requested_rate", 0.0)
-        return msgspec.structs.replace(self._settings.plan, requested_rate=wanted)
+        plan = msgspec.structs.replace(plan, requested_rate=wanted)
+        return Sampler(plan, self._settings.salt)
 
     def _take(self, records: list[Record], now: float) -> None:
         shards = self._shards
@@ -153,14 +158,14 @@ class ConsumeLoop:
             try:
                 with self._engine.begin() as connection:
                     consuming.write_checkpoint(connection, self._settings.owner, shard.unwritten)
-                    plan = self._plan(connection)
+                    sampler = self._sampler(connection, shard.unwritten.records.at)
             except FencedError:
                 del self._shards[number]
                 raise
             # only now: had the commit failed, the same checkpoint is written at the next turn
             self._source.commit(shard.unwritten.positions)
             shard.unwritten = None
-            shard.pipeline.plan = plan
+            shard.pipeline.sampler = sampler
 
     def _report(self, now: float) -> None:
         if not self._shards:

@@ -145,7 +145,7 @@ def write_checkpoint(connection: sa.Connection, owner: str, checkpoint: Checkpoi
     _write_seen(connection, records)
     _write_windows(connection, records)
     _write_gold(connection, records)
-    add_samples(connection, records.samples)
+    add_samples(connection, records.samples, records.at)
     _write_dead_letters(connection, checkpoint.refused, records.at)
 
 

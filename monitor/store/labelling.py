@@ -262,7 +262,7 @@ def sample_states(connection: sa.Connection) -> dict[str, int]:
     return {str(state): int(count) for state, count in connection.execute(counted)}
 
 
-def add_samples(connection: sa.Connection, samples: Sequence[Sample]) -> None:
+def add_samples(connection: sa.Connection, samples: Sequence[Sample], now: float) -> None:
     """Queue samples for the teacher; one that is known already is left as it is."""
     if not samples:
         return
@@ -272,6 +272,8 @@ def add_samples(connection: sa.Connection, samples: Sequence[Sample]) -> None:
             "at": s.at,
             "reason": s.reason,
             "model": s.model,
+            "window": s.window,
+            "queued_at": now,
             "state": "waiting",
             "claimed_by": "",
             "claimed_until": 0.0,

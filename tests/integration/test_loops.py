@@ -44,8 +44,12 @@ def engine(tmp_path: Path) -> sa.Engine:
 def consumer(
     engine: sa.Engine, log: Sequence[Record], owner: str = "a", rate: float = 0.5, batch: int = 100
 ) -> ConsumeLoop:
-    plan = SamplingPlan(salt="test", random_rate=rate)
-    settings = ConsumeSettings(owner=owner, pipeline=PipelineSettings(), plan=plan)
+    settings = ConsumeSettings(
+        owner=owner,
+        pipeline=PipelineSettings(),
+        salt="test",
+        first_plan=SamplingPlan(random_rate=rate),
+    )
     return ConsumeLoop(engine, MemorySource(log, batch=batch), settings)
 
 
@@ -217,7 +221,7 @@ def queue(engine: sa.Engine, count: int, at: float = START) -> None:
         for n in range(count)
     ]
     with engine.begin() as connection:
-        labelling.add_samples(connection, samples)
+        labelling.add_samples(connection, samples, at)
 
 
 def spent(engine: sa.Engine, at: float = START) -> labelling.Spend:

@@ -193,6 +193,8 @@ def label(connection: sa.Connection, ticket_id: str, at: float, model: str, loss
     connection.execute(
         insert(connection, tables.sample).values(
             **common,
+            window=0.0,
+            queued_at=at,
             state="labelled",
             claimed_by="",
             claimed_until=0.0,

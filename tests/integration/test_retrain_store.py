@@ -80,6 +80,8 @@ def label(
     connection.execute(
         insert(connection, tables.sample).values(
             **common,
+            window=0.0,
+            queued_at=at,
             state="labelled",
             claimed_by="",
             claimed_until=0.0,

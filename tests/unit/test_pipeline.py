@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.pairing import Waiting
 from monitor.pipeline import COUNTERS, Pipeline, PipelineSettings, ShardRecords, ShardState
-from monitor.sampling import SamplingPlan
+from monitor.sampling import Risk, Sampler, SamplingPlan
 from schemas.events import Answer, Event, Feedback, Ticket
 from schemas.samples import Gold, Sample
 from schemas.windows import WindowSummary
@@ -31,8 +31,28 @@ SETTINGS = PipelineSettings(
     max_text_chars=60,
     segment_idle_seconds=200.0,
 )
-PLAN = SamplingPlan(salt="s", random_rate=0.3, requested_rate=0.5)
-EVERYTHING = SamplingPlan(salt="s", random_rate=1.0)
+#: of one student something is known, and of one segment more is asked
+RISK = Risk(
+    at=0.0,
+    labels=300,
+    intercept=-2.0,
+    slope=-1.0,
+    unknown=-1.0,
+    offsets={"size": 1.0},
+    edges=(-2.0, -1.0),
+    levels=(0.05, 0.15, 0.4),
+    spread=0.3,
+)
+PLAN = SamplingPlan(
+    version=2,
+    random_rate=0.3,
+    segment_rates={"channel=mail": 0.6},
+    requested_rate=0.5,
+    students={"m1": RISK},
+)
+ASKS = Sampler(PLAN, "s")
+EVERYTHING = Sampler(SamplingPlan(random_rate=1.0), "s")
+NOTHING = Sampler(SamplingPlan(random_rate=0.0), "s")
 
 
 def at(seconds: float) -> datetime:
@@ -96,14 +116,14 @@ class Journal:
 
 def run(
     events: Sequence[Event],
-    plan: SamplingPlan = EVERYTHING,
+    sampler: Sampler = EVERYTHING,
     restarts: Iterable[int] = (),
     configured: PipelineSettings = SETTINGS,
 ) -> Journal:
     """Feed the events, checkpoint and start again from the journal at each of the places."""
     journal, place = Journal(), 0
     for stop in [*sorted(restarts), len(events)]:
-        pipeline = Pipeline(configured, plan, journal.state())
+        pipeline = Pipeline(configured, sampler, journal.state())
         pipeline.feed(events[place:stop], NOW)
         journal.write(pipeline.checkpoint(NOW))
         place = stop
@@ -174,12 +194,12 @@ streams = st.builds(made_stream, st.integers(0, 2**32), st.integers(0, 150))
 @given(streams, st.sets(st.integers(0, 150), max_size=12))
 def test_restarts_anywhere_change_nothing(events: list[Event], places: set[int]) -> None:
     restarts = [place for place in places if place < len(events)]
-    assert run(events, PLAN, restarts).everything() == run(events, PLAN).everything()
+    assert run(events, ASKS, restarts).everything() == run(events, ASKS).everything()
 
 
 @given(streams, st.data())
 def test_batches_change_nothing(events: list[Event], data: st.DataObject) -> None:
-    pipeline, journal, place = Pipeline(SETTINGS, PLAN, ShardState(shard=0)), Journal(), 0
+    pipeline, journal, place = Pipeline(SETTINGS, ASKS, ShardState(shard=0)), Journal(), 0
     while place < len(events):
         size = data.draw(st.integers(1, 20))
         pipeline.feed(iter(events[place : place + size]), NOW)
@@ -187,7 +207,7 @@ def test_batches_change_nothing(events: list[Event], data: st.DataObject) -> Non
             journal.write(pipeline.checkpoint(NOW))
         place += size
     journal.write(pipeline.checkpoint(NOW))
-    assert journal.everything() == run(events, PLAN).everything()
+    assert journal.everything() == run(events, ASKS).everything()
 
 
 @given(streams)
@@ -225,7 +245,7 @@ def test_a_replay_writes_the_same_bytes() -> None:
     events: list[Event] = []
     for n in range(200):
         events += ticket(f"t{n}", n * 7.0, channel="mail"), answer(f"t{n}", n * 7.0 + 2)
-    pipelines = [Pipeline(SETTINGS, PLAN, ShardState(shard=0)) for _ in range(2)]
+    pipelines = [Pipeline(SETTINGS, ASKS, ShardState(shard=0)) for _ in range(2)]
     for pipeline in pipelines:
         pipeline.feed(events, NOW)
     first, second = [msgspec.json.encode(p.checkpoint(NOW)) for p in pipelines]
@@ -281,8 +301,7 @@ def test_a_replay_writes_the_same_bytes() -> None:
     ],
 )
 def test_what_is_counted(events: list[Event], expected: dict[str, int]) -> None:
-    nothing = SamplingPlan(salt="s", random_rate=0.0)
-    assert counted(run(events, nothing)) == expected
+    assert counted(run(events, NOTHING)) == expected
 
 
 def test_the_first_of_two_answers_wins() -> None:
@@ -298,8 +317,21 @@ def test_only_the_students_answers_are_sampled() -> None:
 
 def test_a_late_pair_is_left_out_of_windows_and_can_still_be_sampled() -> None:
     journal = run([ticket(), ticket("u", 80), answer("u", 80), answer("t", 81)])
-    assert "t" in journal.samples
+    assert journal.samples["t"].window == BASE.timestamp() + 60
     assert [(w.start - BASE.timestamp(), w.pairs) for w in summaries(journal)] == [(60.0, 1)]
+    assert summaries(journal)[0].strata == {"0/m1": {0: 2}}
+
+
+def test_what_others_answered_is_not_counted_for_the_estimates() -> None:
+    journal = run([ticket(), answer(served_by="teacher")])
+    assert summaries(journal)[0].strata == {}
+
+
+def test_the_same_draw_that_estimates_count_on_is_journalled_with_the_sample() -> None:
+    journal = run([ticket("t", 5, channel="mail"), answer("t", 6, confidence=0.1)], ASKS)
+    sample = journal.samples["t"]
+    (expected, probability) = PLAN.strata("m1")[sample.stratum]
+    assert (expected, probability) == (0.4, min(1.0, 0.6 * (0.5 + 0.5 * 0.24**0.5 / 0.3)))
 
 
 def test_an_unanswered_ticket_is_counted_where_its_grace_ran_out() -> None:
@@ -322,13 +354,14 @@ def test_a_sample_is_redacted_and_carries_what_learning_needs() -> None:
         segments=("*", "channel=mail"),
         reason="random",
         inclusion_probability=1.0,
+        window=BASE.timestamp(),
     )
 
 
 def test_a_new_plan_holds_from_the_next_event_on() -> None:
-    pipeline = Pipeline(SETTINGS, SamplingPlan(salt="s", random_rate=0.0), ShardState(shard=0))
+    pipeline = Pipeline(SETTINGS, NOTHING, ShardState(shard=0))
     pipeline.feed([ticket("a"), answer("a")], NOW)
-    pipeline.plan = EVERYTHING
+    pipeline.sampler = EVERYTHING
     pipeline.feed([ticket("b"), answer("b")], NOW)
     assert [sample.ticket_id for sample in pipeline.checkpoint(NOW).samples] == ["b"]
 
@@ -371,7 +404,7 @@ def test_a_cut_text_ends_at_a_blank_so_that_no_half_address_stays() -> None:
 
 
 def test_the_loops_own_counters_are_kept() -> None:
-    pipeline = Pipeline(SETTINGS, PLAN, ShardState(shard=0, counters={"dead_letters": 2}))
+    pipeline = Pipeline(SETTINGS, ASKS, ShardState(shard=0, counters={"dead_letters": 2}))
     pipeline.count("dead_letters")
     pipeline.count("refused", 5)
     counters = pipeline.checkpoint(NOW).counters

@@ -41,6 +41,9 @@ def summed(pairs: list[Pair]) -> tuple[WindowSummary, ...]:
 counts = st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), max_size=3)
 # multiples of a power of two add up without rounding, so equality can be asked for
 numbers = st.integers(-1000, 1000).map(lambda n: n / 8)
+strata = st.dictionaries(
+    st.sampled_from(["1/m1", "2/m1"]), st.dictionaries(st.integers(0, 3), st.integers(1, 9))
+)
 moments = st.builds(Moments, st.integers(0, 9), numbers, numbers)
 summaries = st.builds(
     WindowSummary,
@@ -51,6 +54,7 @@ summaries = st.builds(
     unanswered=st.integers(0, 99),
     models=counts,
     classes=counts,
+    strata=strata,
     confidence=moments,
     text_length=moments,
     latency_ms=moments,
@@ -132,6 +136,37 @@ def test_a_pair_of_a_closed_slice_is_late_and_changes_nothing() -> None:
         (60.0, 1),
         (60.0, 1),
     ]
+
+
+def test_a_students_pair_is_counted_by_plan_and_stratum_in_each_of_its_segments() -> None:
+    windows = Windows(60.0, 0.0)
+    for stratum in (0, 2, 2):
+        windows.add(pair(), 1, "a", place=("1/m1", stratum))
+    windows.add(pair(served_by="teacher", model="big"), 1, "a")
+    assert [w.strata for w in windows.take()] == [{"1/m1": {0: 1, 2: 2}}] * 2
+
+
+def test_a_late_pair_is_counted_for_the_estimates_in_the_oldest_open_slice() -> None:
+    windows = Windows(60.0, 0.0)
+    windows.close(120.0)
+    assert windows.start_of(10.0) == windows.start_of(130.0) == 120.0
+    assert windows.start_of(180.0) == 180.0
+    assert windows.add_late(("*", "channel=mail"), ("1/m1", 0)) == ["*", "channel=mail"]
+    assert windows.add_late(("*",), ("1/m1", 0)) == []
+    found = [(w.segment, w.start, w.pairs, w.strata) for w in windows.take()]
+    assert found == [
+        ("*", 120.0, 0, {"1/m1": {0: 2}}),
+        ("channel=mail", 120.0, 0, {"1/m1": {0: 1}}),
+    ]
+
+
+def test_a_flood_of_students_is_counted_under_one_name() -> None:
+    windows = Windows(60.0, 0.0)
+    for n in range(MAX_CLASSES + 5):
+        windows.add(pair(segments=("*",)), 1, "a", place=(f"1/m{n}", 1))
+    (found,) = windows.take()
+    assert len(found.strata) == MAX_CLASSES + 1
+    assert found.strata[f"0/{OTHER}"] == {1: 5}
 
 
 def test_only_what_changed_is_taken() -> None:

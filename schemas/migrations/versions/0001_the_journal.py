@@ -11,6 +11,13 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "agreement",
+        sa.Column("teacher", sa.String(length=32), nullable=False),
+        sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("teacher", "model", name=op.f("pk_agreement")),
+    )
+    op.create_table(
         "alert",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("dedup_key", sa.String(length=32), nullable=False),
@@ -54,6 +61,26 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("audit", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_audit_at"), ["at"], unique=False)
+
+    op.create_table(
+        "canary",
+        sa.Column("teacher", sa.String(length=32), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("teacher", "number", name=op.f("pk_canary")),
+    )
+    op.create_table(
+        "canary_round",
+        sa.Column("teacher", sa.String(length=32), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.Float(), nullable=False),
+        sa.Column("judged_at", sa.Float(), nullable=True),
+        sa.Column("answers", sa.Integer(), nullable=False),
+        sa.Column("changed", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("teacher", "round", name=op.f("pk_canary_round")),
+    )
+    with op.batch_alter_table("canary_round", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_canary_round_asked_at"), ["asked_at"], unique=False)
 
     op.create_table(
         "champion",
@@ -139,6 +166,25 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_gold_at"), ["at"], unique=False)
 
     op.create_table(
+        "gold_draw",
+        sa.Column("ticket_id", sa.String(length=256), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("drawn_at", sa.Float(), nullable=False),
+        sa.Column("teacher", sa.String(length=32), nullable=False),
+        sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("inclusion_probability", sa.Float(), nullable=False),
+        sa.Column("gold_probability", sa.Float(), nullable=False),
+        sa.Column("disagreement", sa.Float(), nullable=False),
+        sa.Column("gold_at", sa.Float(), nullable=True),
+        sa.Column("student_loss", sa.Float(), nullable=True),
+        sa.Column("teacher_loss", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("ticket_id", name=op.f("pk_gold_draw")),
+    )
+    with op.batch_alter_table("gold_draw", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_gold_draw_drawn_at"), ["drawn_at"], unique=False)
+        batch_op.create_index("ix_gold_draw_teacher_model", ["teacher", "model"], unique=False)
+
+    op.create_table(
         "health",
         sa.Column("component", sa.String(length=32), nullable=False),
         sa.Column("instance", sa.String(length=128), nullable=False),
@@ -200,6 +246,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("shard", "ticket_id", name=op.f("pk_pending")),
     )
     op.create_table(
+        "plan",
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_plan")),
+    )
+    op.create_table(
         "run",
         sa.Column("run_id", sa.String(length=64), nullable=False),
         sa.Column("lane", sa.String(length=64), nullable=False),
@@ -229,6 +282,8 @@ def upgrade() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("reason", sa.String(length=16), nullable=False),
         sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("window", sa.Float(), nullable=False),
+        sa.Column("queued_at", sa.Float(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("claimed_by", sa.String(length=128), nullable=False),
         sa.Column("claimed_until", sa.Float(), nullable=False),
@@ -242,6 +297,7 @@ def upgrade() -> None:
     with op.batch_alter_table("sample", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sample_at"), ["at"], unique=False)
         batch_op.create_index(batch_op.f("ix_sample_state"), ["state"], unique=False)
+        batch_op.create_index(batch_op.f("ix_sample_window"), ["window"], unique=False)
 
     op.create_table(
         "schedule",
@@ -301,6 +357,16 @@ def upgrade() -> None:
         sa.Column("calls", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("day", name=op.f("pk_spend")),
     )
+    op.create_table(
+        "teacher",
+        sa.Column("generation", sa.String(length=32), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("generation", name=op.f("pk_teacher")),
+    )
+    with op.batch_alter_table("teacher", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_teacher_since"), ["since"], unique=False)
+
     op.create_table(
         "window",
         sa.Column("segment", sa.String(length=256), nullable=False),
