@@ -263,6 +263,26 @@ detector_state = sa.Table(
     _column("updated_at", sa.Float),
 )
 
+#: `monitor.estimation.quality.JudgedWindow`: what each window said of a student in a segment.
+judged_window = sa.Table(
+    "judged_window",
+    metadata,
+    _key("segment", sa.String(256)),
+    _key("model", sa.String(128)),
+    _key("start", sa.Float),
+    _column("end", sa.Float),
+    _column("tickets", sa.BigInteger),
+    _column("labels", sa.BigInteger),
+    _column("lost", sa.BigInteger),
+    #: of the scores of all tickets: their sum, and that of their squares
+    _column("total", sa.Float),
+    _column("squares", sa.Float),
+    #: of the losses of the uniform draw
+    _column("uniform_n", sa.BigInteger),
+    _column("uniform_total", sa.Float),
+    _column("uniform_squares", sa.Float),
+)
+
 #: Named numbers that the evaluator keeps: how far windows were read, how many labels training
 #: wants, and the like.
 number = sa.Table(

@@ -18,6 +18,27 @@ MIN_LABELS = 100
 QualityState = Literal["within", "out", "unsure", "not enough labels"]
 
 
+class JudgedWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one window said of one student in one segment: sums that add up over windows.
+
+    `total` and `squares` are of the scores (`estimation.scores`) of all `tickets`.
+    """
+
+    segment: str
+    model: str
+    #: event time, seconds UTC
+    start: float
+    end: float
+    tickets: int
+    #: tickets whose loss was told, and those that were drawn and whose loss was not
+    labels: int
+    lost: int
+    total: float
+    squares: float
+    #: losses of the uniform draw
+    uniform: Moments
+
+
 class QualityEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about one student's disagreement on one segment."""
 

@@ -193,6 +193,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("component", "instance", name=op.f("pk_health")),
     )
     op.create_table(
+        "judged_window",
+        sa.Column("segment", sa.String(length=256), nullable=False),
+        sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("start", sa.Float(), nullable=False),
+        sa.Column("end", sa.Float(), nullable=False),
+        sa.Column("tickets", sa.BigInteger(), nullable=False),
+        sa.Column("labels", sa.BigInteger(), nullable=False),
+        sa.Column("lost", sa.BigInteger(), nullable=False),
+        sa.Column("total", sa.Float(), nullable=False),
+        sa.Column("squares", sa.Float(), nullable=False),
+        sa.Column("uniform_n", sa.BigInteger(), nullable=False),
+        sa.Column("uniform_total", sa.Float(), nullable=False),
+        sa.Column("uniform_squares", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("segment", "model", "start", name=op.f("pk_judged_window")),
+    )
+    op.create_table(
         "label",
         sa.Column("ticket_id", sa.String(length=256), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),

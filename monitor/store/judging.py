@@ -1,0 +1,130 @@
+"""Windows on their way to judgement, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from monitor.estimation.quality import JudgedWindow
+from monitor.estimation.tally import Drawn
+from schemas import tables
+from schemas.samples import ESTIMATED, Sample
+from schemas.windows import Moments
+
+_decode_sample = msgspec.json.Decoder(Sample).decode
+
+
+def first_unsettled(
+    connection: sa.Connection, *, after: float, until: float, queued_after: float
+) -> float | None:
+    """Return the start of the first window in `(after, until]` that waits for labels.
+
+    A sample that was queued before `queued_after` has been waited for long enough.
+    """
+    table = tables.sample
+    found = connection.scalar(
+        sa.select(sa.func.min(table.c.window)).where(
+            table.c.window > after,
+            table.c.window <= until,
+            table.c.reason.in_(ESTIMATED),
+            table.c.state.in_(("waiting", "claimed")),
+            table.c.queued_at > queued_after,
+        )
+    )
+    return None if found is None else float(found)
+
+
+def drawn(
+    connection: sa.Connection, *, after: float, until: float
+) -> dict[float, list[tuple[Sample, Drawn]]]:
+    """Return the tickets that were drawn for the estimates, by the window they were counted in.
+
+    In the order of their event times; `(after, until]` are starts of windows.
+    """
+    sample, label = tables.sample, tables.label
+    rows = connection.execute(
+        sa.select(sample.c.body, label.c.disagreement)
+        .outerjoin(label, label.c.ticket_id == sample.c.ticket_id)
+        .where(sample.c.window > after, sample.c.window <= until, sample.c.reason.in_(ESTIMATED))
+        .order_by(sample.c.at, sample.c.ticket_id)
+    )
+    found: dict[float, list[tuple[Sample, Drawn]]] = {}
+    for body, loss in rows:
+        one = _decode_sample(body)
+        ticket = Drawn(
+            plan=one.plan,
+            model=one.model,
+            stratum=one.stratum,
+            segments=one.segments,
+            uniform=one.reason == "random",
+            loss=loss,
+        )
+        found.setdefault(one.window, []).append((one, ticket))
+    return found
+
+
+_SUMS = ("tickets", "labels", "lost", "total", "squares")
+_UNIFORM = ("uniform_n", "uniform_total", "uniform_squares")
+
+
+def add(connection: sa.Connection, windows: Sequence[JudgedWindow]) -> None:
+    """Journal what judged windows came to."""
+    if not windows:
+        return
+    connection.execute(
+        sa.insert(tables.judged_window),
+        [
+            {
+                "segment": w.segment,
+                "model": w.model,
+                "start": w.start,
+                "end": w.end,
+                **{name: getattr(w, name) for name in _SUMS},
+                **dict(
+                    zip(_UNIFORM, (w.uniform.n, w.uniform.total, w.uniform.squares), strict=True)
+                ),
+            }
+            for w in windows
+        ],
+    )
+
+
+def newest(
+    connection: sa.Connection, segment: str, model: str, *, limit: int
+) -> list[JudgedWindow]:
+    """Return the newest judged windows of one stream, oldest of them first."""
+    table = tables.judged_window
+    rows = connection.execute(
+        sa.select(table)
+        .where(table.c.segment == segment, table.c.model == model)
+        .order_by(table.c.start.desc())
+        .limit(limit)
+    ).mappings()
+    return [_window(dict(row)) for row in rows][::-1]
+
+
+def _window(row: dict[str, float]) -> JudgedWindow:
+    uniform = Moments(*(row.pop(name) for name in _UNIFORM))
+    return JudgedWindow(**row, uniform=uniform)
+
+
+def lifetime(connection: sa.Connection, segment: str, model: str) -> JudgedWindow | None:
+    """Return the sum of all judged windows of one stream; None where there is none."""
+    table = tables.judged_window
+    sums = [sa.func.sum(table.c[name]).label(name) for name in (*_SUMS, *_UNIFORM)]
+    row = (
+        connection.execute(
+            sa.select(
+                sa.func.min(table.c.start).label("start"),
+                sa.func.max(table.c.end).label("end"),
+                *sums,
+            ).where(table.c.segment == segment, table.c.model == model)
+        )
+        .mappings()
+        .one()
+    )
+    if row["start"] is None:
+        return None
+    return _window({"segment": segment, "model": model, **row})
