@@ -18,6 +18,7 @@ from schemas import tables
 from schemas.acceptance import Standing
 from schemas.samples import Gold, Label, Sample
 from schemas.signals import Signal
+from schemas.teachers import UNKNOWN, TeacherStanding
 
 #: random labels over which the predecessor's loss is measured: its last ones
 PREDECESSOR_LABELS = 200
@@ -125,8 +126,16 @@ def gather(
         ),
         request=request,
         standing=standing,
+        teacher=teacher(connection),
         probation=_probation(connection, history, probation_labels),
     )
+
+
+def teacher(connection: sa.Connection) -> TeacherStanding:
+    """Return how the teacher of now stands by people's answers."""
+    table = tables.teacher
+    body = connection.scalar(sa.select(table.c.body).order_by(table.c.since.desc()).limit(1))
+    return UNKNOWN if body is None else msgspec.json.decode(body, type=TeacherStanding)
 
 
 def _signal(

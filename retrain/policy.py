@@ -15,6 +15,7 @@ from schemas.contract import QualityContract
 from schemas.decisions import Action, Decision, Rule
 from schemas.runs import Run
 from schemas.signals import Signal
+from schemas.teachers import UNKNOWN, TeacherStanding
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +61,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     request: Request | None = None
     #: where the contract stands; None: nobody asked, as in a replay of history
     standing: Standing | None = None
+    #: how the teacher stands, whose answers a student learns
+    teacher: TeacherStanding = UNKNOWN
     #: None: past its probation, not promoted by a run, or nothing to go back to
     probation: Probation | None = None
 
@@ -71,11 +74,28 @@ def decide(situation: Situation, contract: QualityContract, now: float) -> Decis
     >>> decide(Situation(lane="default"), contract, now=0.0).rule
     'no_champion'
     """
-    for rule in RULES:
-        decision = rule(situation, contract, now)
-        if decision is not None:
-            return decision
-    return _within_bounds(situation, contract, now)
+    decisions = (rule(situation, contract, now) for rule in RULES)
+    decision = next((d for d in decisions if d is not None), None)
+    if decision is None:
+        return _within_bounds(situation, contract, now)
+    return _from_such_a_teacher(situation, decision)
+
+
+def _from_such_a_teacher(s: Situation, decision: Decision) -> Decision:
+    """Start no run from a teacher out of its bounds, whoever asks; say where one is unverified."""
+    if decision.action != "retrain" or s.teacher.verified:
+        return decision
+    if s.teacher.state == "out":
+        reason = (
+            f"no student learns from a teacher out of its bounds: {s.teacher.reason}. Next: "
+            f"{s.teacher.next_step}. Without this: {decision.reason}"
+        )
+        return _decision(s, decision.at, "hold", "teacher_out_of_bounds", reason)
+    reason = (
+        f"{decision.reason}; the teacher is not verified, so that a challenger will wait for a "
+        f"person: {s.teacher.reason}"
+    )
+    return msgspec.structs.replace(decision, reason=reason)
 
 
 def _probation_breach(s: Situation, _contract: QualityContract, now: float) -> Decision | None:

@@ -17,6 +17,7 @@ Rule = Literal[
     "within_bounds",
     "run_active",
     "not_in_force",
+    "teacher_out_of_bounds",
     "cool_down",
     "too_few_labels",
     "no_champion",

@@ -46,6 +46,23 @@ class TeacherStanding(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a student may be promoted on its word without a person looking."""
         return self.state == "within"
 
+    @property
+    def next_step(self) -> str:
+        """What a person can do so that it is verified; "" when it is."""
+        if self.verified:
+            return ""
+        if self.state == "no tolerance":
+            return "write `teacher_tolerance` into the contract and accept it"
+        if self.state == "out":
+            return "mend its prompt or choose another model: that begins a new generation"
+        return "check the tickets of `proctord gold list`"
+
+
+#: How a teacher stands of which not one label was judged.
+UNKNOWN = TeacherStanding(
+    generation="", name="", prompt_hash="", since=0.0, reason="the teacher has not been asked yet"
+)
+
 
 def generation_of(name: str, prompt_hash: str, revision: int) -> str:
     """Return the name of a generation of the teacher.

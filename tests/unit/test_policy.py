@@ -12,6 +12,7 @@ from schemas.acceptance import Standing
 from schemas.contract import QualityContract
 from schemas.runs import Run, RunState
 from schemas.signals import Interval, Signal
+from schemas.teachers import TeacherStanding, TeacherState
 
 NOW = 1_000_000.0
 HOUR = 3600.0
@@ -54,9 +55,20 @@ def probation(previous_loss: float | None) -> Probation:
     return Probation(previous="a" * 64, labels=120, limit=2000, previous_loss=previous_loss)
 
 
+def teacher(state: TeacherState) -> TeacherStanding:
+    return TeacherStanding(
+        generation="g", name="big", prompt_hash="p", since=0.0, state=state, reason=f"it is {state}"
+    )
+
+
 #: a champion in quiet times, well supplied with labels
 QUIET = Situation(
-    lane="default", champion="b" * 64, cadence_from=NOW - HOUR, labels=900, new_labels=300
+    lane="default",
+    champion="b" * 64,
+    cadence_from=NOW - HOUR,
+    labels=900,
+    new_labels=300,
+    teacher=teacher("within"),
 )
 IN_FORCE = Standing(state="in_force", reason="eva accepted it")
 NOT_ACCEPTED = Standing(state="not_accepted", reason="nobody has accepted it")
@@ -211,6 +223,36 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "rollback",
         "probation_breach",
     ),
+    (
+        "the student is out of its bounds, and so is the teacher",
+        {"level": signal(), "teacher": teacher("out")},
+        "hold",
+        "teacher_out_of_bounds",
+    ),
+    (
+        "not even a person starts a run from a teacher out of its bounds",
+        {"request": ANNA, "teacher": teacher("out")},
+        "hold",
+        "teacher_out_of_bounds",
+    ),
+    (
+        "the cadence is due and the teacher is out of its bounds",
+        {"cadence_from": NOW - CONTRACT.cadence_seconds, "teacher": teacher("out")},
+        "hold",
+        "teacher_out_of_bounds",
+    ),
+    (
+        "going back takes no teacher",
+        {"level": signal(loss=0.3), "probation": probation(0.12), "teacher": teacher("out")},
+        "rollback",
+        "probation_breach",
+    ),
+    (
+        "a teacher that nobody checked may still be learned from",
+        {"level": signal(), "teacher": teacher("not enough gold")},
+        "retrain",
+        "level",
+    ),
     ("a new champion behaves", {"probation": probation(0.12)}, "hold", "within_bounds"),
 ]
 
@@ -227,8 +269,9 @@ def test_the_policy_decides(prose: str, change: dict[str, Any], action: str, rul
 
 def test_the_table_reaches_every_rule() -> None:
     reached = {rule for _, _, _, rule in TABLE}
-    # `too_few_labels` and `within_bounds` are outcomes, not askers
-    assert len(reached - {"too_few_labels", "within_bounds"}) == len(RULES)
+    # these are outcomes, not askers
+    outcomes = {"too_few_labels", "within_bounds", "teacher_out_of_bounds"}
+    assert len(reached - outcomes) == len(RULES)
 
 
 def test_a_reason_says_how_many_labels_are_missing() -> None:
@@ -236,6 +279,19 @@ def test_a_reason_says_how_many_labels_are_missing() -> None:
     reason = decide(situation, CONTRACT, NOW).reason
     assert "63" in reason
     assert signal().sentence in reason
+
+
+@pytest.mark.parametrize("state", ["unsure", "not enough gold", "no tolerance", "out"])
+def test_a_reason_says_how_an_unverified_teacher_stands(state: TeacherState) -> None:
+    situation = msgspec.structs.replace(QUIET, level=signal(), teacher=teacher(state))
+    reason = decide(situation, CONTRACT, NOW).reason
+    assert f"it is {state}" in reason
+    assert signal().sentence in reason
+
+
+def test_of_a_verified_teacher_nothing_is_said() -> None:
+    reason = decide(msgspec.structs.replace(QUIET, level=signal()), CONTRACT, NOW).reason
+    assert "teacher" not in reason.replace("disagrees with the teacher", "")
 
 
 def test_a_cadence_of_nought_never_falls_due() -> None:
