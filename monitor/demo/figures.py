@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from monitor.alerts.figures import bounds, duration
 from monitor.estimation.beta_binomial import clopper_pearson
+from monitor.estimation.wording import percent
 from schemas import tables
 from schemas.runs import Verdict
 from schemas.signals import Interval
@@ -111,7 +112,7 @@ def as_rows(figures: Figures) -> list[tuple[str, str]]:
         ("disagreement before the change", _bounds(figures.before)),
         ("at its worst", _bounds(figures.worst)),
         ("after the promotion", _bounds(figures.after)),
-        ("accepted", f"{figures.tolerance:.1%}"),
+        ("accepted", percent(figures.tolerance)),
         ("pages before the change", str(figures.false_pages)),
         ("detected after", _delay(figures)),
         ("from the page to the new student", _recovery(figures)),
@@ -124,7 +125,7 @@ def as_rows(figures: Figures) -> list[tuple[str, str]]:
             ),
         ),
         ("the teacher's bill", f"${spent:.2f}; ${figures.teacher_only_usd:.2f} without a student"),
-        ("saved", f"{saved:.0%} of the teacher's bill"),
+        ("saved", f"{100 * saved:.0f} % of the teacher's bill"),
         (
             "latency",
             (

@@ -195,8 +195,6 @@ class _Teller:
         for signal in turn.signals:
             if signal.severity == "page":
                 self._paged(turn)
-            elif signal.severity == "warn":
-                self._view.say("warning", signal.sentence, "yellow")
         decision = turn.decision
         if decision is not None and decision.at > self._decided:
             self._decided = decision.at

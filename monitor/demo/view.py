@@ -1,31 +1,38 @@
-"""What a viewer of the demo sees: the curve of disagreement, the state, and what happens."""
+"""What a viewer of the demo sees: what happens, line by line, and below it how things stand."""
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from monitor.alerts.figures import duration, plain
+from monitor.demo.curve import Curve
+from monitor.estimation.wording import percent
 from schemas.alerts import Notification
 
-_BARS: Final = " ▁▂▃▄▅▆▇█"
-#: points of the curve, and lines of what happened, that fit
-_POINTS: Final = 60
-_LINES: Final = 12
-#: the top of the curve
-_CEILING: Final = 0.5
+#: what a line begins with, filled up to one width
+_MARGIN: Final = 10
+#: columns of the curve, and of the display beside it: borders, titles, the newest figure
+_WIDEST: Final = 60
+_BESIDE: Final = 43
+#: wall seconds after which it is shown how long a state has lasted
+_LONG: Final = 2.0
 
 
 class View:
-    """A live display on a terminal; plain lines anywhere else.
+    """A live display below the story on a terminal; the story alone anywhere else.
 
-    It is a channel too: notifications are shown among the events.
+    What happened scrolls by like any log and stays readable; only the display below it, whose
+    height never changes, is drawn anew.
+
+    It is a channel too: notifications are part of the story.
     """
 
     kind: ClassVar[str] = "demo"
@@ -35,11 +42,11 @@ class View:
         self._console = console
         self._tickets = tickets
         self._tolerance = tolerance
-        self._curve: deque[float] = deque(maxlen=_POINTS)
-        self._lines: deque[Text] = deque(maxlen=_LINES)
+        self._curve = Curve(tickets, tolerance)
         self._served = 0
         self._state = "opening the shop"
-        self._live = Live(console=console, refresh_per_second=8, transient=True)
+        self._since = time.monotonic()
+        self._live = Live(console=console, refresh_per_second=8)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -55,50 +62,57 @@ class View:
         self._live.stop()
 
     def say(self, what: str, words: str, style: str = "") -> None:
-        """Add a line to what happened."""
-        line = Text.assemble((f"{what:<10}", style or "bold"), " ", words)
-        self._lines.append(line)
-        if self._console.is_terminal:
-            self._refresh()
-        else:
-            self._console.print(line, soft_wrap=True)
+        """Add a line to the story."""
+        margin = Text(f"{what:<{_MARGIN}} ", style or "bold")
+        text = plain(words)
+        if not self._console.is_terminal:
+            self._console.print(margin + Text(text), soft_wrap=True)
+            return
+        line = Table.grid(expand=True)
+        line.add_column(no_wrap=True)
+        line.add_column(ratio=1, overflow="fold")
+        line.add_row(margin, Text(text))
+        self._console.print(line)
 
     def progress(self, served: int, state: str, disagreement: float | None) -> None:
         """Move on: customers served, what is going on, the recent disagreement."""
-        self._served, self._state = served, state
+        if state != self._state:
+            self._state, self._since = state, time.monotonic()
+        self._served = served
         if disagreement is not None:
-            self._curve.append(disagreement)
-        self._refresh()
+            self._curve.add(served, disagreement)
+        if self._live.is_started:
+            self._live.update(self._display())
 
     def send(self, notification: Notification) -> None:
-        """Show a notification as people would get it, in short."""
+        """Tell a notification as people would get it, in short."""
         condition = notification.condition
-        style = {"page": "bold red", "warn": "yellow"}.get(condition.severity, "cyan")
+        what, style = {
+            "page": ("ALERT", "bold red"),
+            "warn": ("ALERT", "yellow"),
+            "info": ("news", "cyan"),
+        }[condition.severity]
         if notification.state == "resolved":
-            style = "green"
-        what = "ALERT" if notification.state == "firing" else "resolved"
+            what, style = "resolved", "green"
         self.say(what, f"{condition.name}: {condition.summary}", style)
 
     def close(self) -> None:
         """Do nothing: the display ends with its block."""
 
-    def _refresh(self) -> None:
-        if self._live.is_started:
-            self._live.update(self._page())
-
-    def _page(self) -> RenderableType:
-        head = Table.grid(padding=(0, 2))
-        head.add_row("customers", f"{self._served:,} of {self._tickets:,}")
-        head.add_row("now", self._state)
-        head.add_row("disagreement", self._drawn())
-        return Panel(Group(head, Text(), *self._lines), title="proctord: a shop in a box")
+    def _display(self) -> RenderableType:
+        rows = Table.grid(padding=(0, 2))
+        rows.add_column(no_wrap=True)
+        rows.add_column(no_wrap=True, overflow="ellipsis")
+        lasted = time.monotonic() - self._since
+        since = f", for {duration(lasted)}" if lasted >= _LONG else ""
+        rows.add_row("customers", f"{self._served:,} of {self._tickets:,}")
+        rows.add_row("now", f"{self._state}{since}")
+        rows.add_row("disagreement", self._drawn())
+        return Panel(rows, title="proctord: a shop in a box")
 
     def _drawn(self) -> Text:
-        """The recent disagreement over time; red above what was accepted."""
-        text = Text()
-        for value in self._curve:
-            height = min(len(_BARS) - 1, round(value / _CEILING * (len(_BARS) - 1)))
-            text.append(_BARS[height], "red" if value > self._tolerance else "green")
-        if self._curve:
-            text.append(f" {self._curve[-1]:.1%}, {self._tolerance:.1%} accepted")
+        text = self._curve.drawn(min(_WIDEST, max(10, self._console.width - _BESIDE)))
+        newest = self._curve.newest
+        if newest is not None:
+            text.append(f" {percent(newest)}, accepted {percent(self._tolerance)}")
         return text
