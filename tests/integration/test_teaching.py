@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from factories import START
 
 from monitor.canaries import CanarySettings
 from monitor.comparators import COMPARATORS
+from monitor.estimation.standing import student_gold
 from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.teaching import (
     GoldSettings,
@@ -24,6 +27,7 @@ from monitor.loops.teaching import (
 from monitor.sampling import SamplingPlan
 from monitor.store import gold, labelling, planning, teachers
 from monitor.teachers import Question, TeacherAnswer
+from monitor.teachers.scripted import read_recorded
 from schemas import tables
 from schemas.contract import QualityContract
 from schemas.journal import ensure_schema, insert, open_journal
@@ -494,3 +498,65 @@ def test_fewer_canaries_are_kept_where_money_is_short(house: Callable[..., House
     shop.ask([(text, truth(text)) for text in texts(200)])
     shop.watch()
     assert len(shop.rows(tables.canary)) == 35
+
+
+# --- real tickets ------------------------------------------------------------------------------
+
+
+class Recorded(NamedTuple):
+    """A real ticket, with what a real teacher said of it and what is right."""
+
+    text: str
+    teacher: str
+    gold: str
+
+
+def banking77() -> list[Recorded]:
+    folder = os.environ.get("PROCTORD_DATA")
+    if folder is None:
+        pytest.skip("PROCTORD_DATA names no folder with banking77_teacher.jsonl.gz")
+    rows = read_recorded(Path(folder) / "banking77_teacher.jsonl.gz")
+    found = [Recorded(r.text, r.teacher.label, r.gold) for r in rows if r.teacher.label and r.gold]
+    random.Random(4).shuffle(found)
+    return found
+
+
+def a_student_of(ticket: Recorded, rng: random.Random) -> str:
+    """Agrees with its teacher on nine tickets of ten, right or wrong: it learned from it."""
+    if ticket.teacher != ticket.gold:
+        return ticket.gold if rng.random() < 0.25 else ticket.teacher
+    return ticket.teacher if rng.random() < 0.94 else "something else"
+
+
+@pytest.mark.parametrize("rate", [0.25, 1.0])
+def test_a_real_teacher_is_measured_and_agreement_with_it_found_to_overstate(
+    house: Callable[..., House], rate: float
+) -> None:
+    tickets = banking77()
+    right = {ticket.text: ticket.gold for ticket in tickets}
+    says = {ticket.text: ticket.teacher for ticket in tickets}
+    shop = house(Provider(lambda text: says[text]), gold=GoldSettings(rate=rate))
+    rng = random.Random(1)
+    asked = [(ticket, a_student_of(ticket, rng)) for ticket in tickets if rng.random() < 0.25]
+    pages = []
+    for start in range(0, len(asked), 300):
+        shop.ask([(ticket.text, output) for ticket, output in asked[start : start + 300]])
+        shop.watch()
+        shop.check(lambda text: right[text])
+        pages += [one for one in shop.watch().signals if one.severity == "page"]
+    standing = shop.standing
+    wrong = sum(ticket.teacher != ticket.gold for ticket in tickets) / len(tickets)
+    assert standing.error is not None
+    assert standing.error.lower < wrong < standing.error.upper
+    assert standing.error.estimate == pytest.approx(0.257, abs=0.03)
+    assert len(pages) == 1
+    assert standing.state == "out", "10 % was accepted"
+    with shop.engine.begin() as connection:
+        checked = gold.checked(connection, standing.generation, "m1")
+        labels = gold.agreement(connection, standing.generation, "m1")
+    student = student_gold("m1", checked, labels)
+    assert student.error is not None
+    assert student.error.lower < 0.24 < student.error.upper
+    assert student.disagreement == pytest.approx(0.11, abs=0.02)
+    assert "agreement overstates correctness by 1" in student.sentence
+    print(f"\n{standing.reason}\n{student.sentence}")
