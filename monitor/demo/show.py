@@ -195,11 +195,9 @@ class _Teller:
         for signal in turn.signals:
             if signal.severity == "page":
                 self._paged(turn)
-        decision = turn.decision
-        if decision is not None and decision.at > self._decided:
-            self._decided = decision.at
-            self._view.say("decision", f"{decision.action} ({decision.rule}): {decision.reason}")
         self._tell_run(turn)
+        self._view.notify()
+        self._tell_decision(turn)
         if turn.champion != first.challenger and self._promoted_at is None:
             self._promoted_at = turn.now
         self._view.progress(turn.served, self._state(turn), self._recent(turn.champion))
@@ -225,8 +223,14 @@ class _Teller:
             style = {"pass": "green", "fail": "red"}.get(gate.outcome, "yellow")
             self._view.say("gate", f"{gate.gate}: {gate.outcome}: {gate.reason}", style)
 
+    def _tell_decision(self, turn: Turn) -> None:
+        decision = turn.decision
+        if decision is not None and decision.at > self._decided:
+            self._decided = decision.at
+            self._view.say("decision", f"{decision.action} ({decision.rule}): {decision.reason}")
+
     def _waiting(self, run: Run) -> None:
-        self._view.progress(self._box.served, f"run {run.run_id} is {run.state}", None)
+        self._view.wait(f"run {run.run_id} is {run.state}")
 
     def _state(self, turn: Turn) -> str:
         run = turn.run

@@ -22,8 +22,6 @@ _MARGIN: Final = 10
 #: columns of the curve, and of the display beside it: borders, titles, the newest figure
 _WIDEST: Final = 60
 _BESIDE: Final = 43
-#: wall seconds after which it is shown how long a state has lasted
-_LONG: Final = 2.0
 
 
 class View:
@@ -45,7 +43,8 @@ class View:
         self._curve = Curve(tickets, tolerance)
         self._served = 0
         self._state = "opening the shop"
-        self._since = time.monotonic()
+        self._heard: list[Notification] = []
+        self._waiting_since: float | None = None
         self._live = Live(console=console, refresh_per_second=8)
 
     def __enter__(self) -> Self:
@@ -76,39 +75,55 @@ class View:
 
     def progress(self, served: int, state: str, disagreement: float | None) -> None:
         """Move on: customers served, what is going on, the recent disagreement."""
-        if state != self._state:
-            self._state, self._since = state, time.monotonic()
-        self._served = served
+        self._served, self._state, self._waiting_since = served, state, None
         if disagreement is not None:
             self._curve.add(served, disagreement)
-        if self._live.is_started:
-            self._live.update(self._display())
+        self._refresh()
+
+    def wait(self, state: str) -> None:
+        """Show that the story stands still, for what, and how long it has."""
+        if self._waiting_since is None or state != self._state:
+            self._state, self._waiting_since = state, time.monotonic()
+        self._refresh()
 
     def send(self, notification: Notification) -> None:
-        """Tell a notification as people would get it, in short."""
-        condition = notification.condition
-        what, style = {
-            "page": ("ALERT", "bold red"),
-            "warn": ("ALERT", "yellow"),
-            "info": ("news", "cyan"),
-        }[condition.severity]
-        if notification.state == "resolved":
-            what, style = "resolved", "green"
-        self.say(what, f"{condition.name}: {condition.summary}", style)
+        """Keep a notification until the story comes to it."""
+        self._heard.append(notification)
+
+    def notify(self) -> None:
+        """Tell the notifications as people get them, in short."""
+        for notification in self._heard:
+            condition = notification.condition
+            what, style = {
+                "page": ("ALERT", "bold red"),
+                "warn": ("ALERT", "yellow"),
+                "info": ("news", "cyan"),
+            }[condition.severity]
+            if notification.state == "resolved":
+                what, style = "resolved", "green"
+            self.say(what, f"{condition.name}: {condition.summary}", style)
+        self._heard.clear()
 
     def close(self) -> None:
         """Do nothing: the display ends with its block."""
+
+    def _refresh(self) -> None:
+        if self._live.is_started:
+            self._live.update(self._display())
 
     def _display(self) -> RenderableType:
         rows = Table.grid(padding=(0, 2))
         rows.add_column(no_wrap=True)
         rows.add_column(no_wrap=True, overflow="ellipsis")
-        lasted = time.monotonic() - self._since
-        since = f", for {duration(lasted)}" if lasted >= _LONG else ""
         rows.add_row("customers", f"{self._served:,} of {self._tickets:,}")
-        rows.add_row("now", f"{self._state}{since}")
+        rows.add_row("now", f"{self._state}{self._waited()}")
         rows.add_row("disagreement", self._drawn())
         return Panel(rows, title="proctord: a shop in a box")
+
+    def _waited(self) -> str:
+        if self._waiting_since is None:
+            return ""
+        return f", for {duration(time.monotonic() - self._waiting_since)}"
 
     def _drawn(self) -> Text:
         text = self._curve.drawn(min(_WIDEST, max(10, self._console.width - _BESIDE)))

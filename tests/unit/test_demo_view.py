@@ -76,7 +76,8 @@ def test_a_notification_is_told_by_what_it_is(severity: str, state: str, told: s
         you_do="",
     )
     on, file = console(terminal=False)
-    View(on, tickets=10, tolerance=0.1).send(
+    view = View(on, tickets=10, tolerance=0.1)
+    view.send(
         Notification(
             instance="shop",
             dedup_key="k",
@@ -86,6 +87,8 @@ def test_a_notification_is_told_by_what_it_is(severity: str, state: str, told: s
             ended_at=None,
         )
     )
+    view.notify()
+    view.notify()  # it was told, and is not told again
     assert file.getvalue() == f"{told:<10} QualityOutOfBounds: a customer's [2J words\n"
 
 
