@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.alerts.figures import bounds, duration, utc
+from monitor.alerts.figures import bounds, duration, short, utc
 from monitor.alerts.hysteresis import firing
 from monitor.alerts.situation import ChampionChange, Quality, Situation
 from monitor.estimation.wording import percent
@@ -169,13 +169,14 @@ def _recovering(situation: Situation, alert: Alert, segment: str) -> Condition:
 def _news(
     situation: Situation, change: ChampionChange, *, name: str, severity: Severity, you_do: str
 ) -> Condition:
-    before = f" in place of {change.previous}" if change.previous else ""
+    before = f" in place of {short(change.previous)}" if change.previous else ""
     return Condition(
         name=name,
         severity=severity,
         labels={"lane": situation.lane, "version": str(change.version)},
         since=change.at,
-        summary=f"student {change.artefact_id} serves{before}. By {change.actor}: {change.reason}",
+        summary=f"student {short(change.artefact_id)} serves{before}. "
+        f"By {change.actor}: {change.reason}",
         proctord_does="Watches it as a new generation: its evidence starts from nothing.",
         you_do=you_do,
         momentary=True,
@@ -209,7 +210,7 @@ def _traffic(segment: str) -> str:
 
 
 def _student(situation: Situation) -> str:
-    return f"Student {situation.champion}" if situation.champion else "No student"
+    return f"Student {short(situation.champion)}" if situation.champion else "No student"
 
 
 def _since_when(situation: Situation) -> str:

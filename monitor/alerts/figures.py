@@ -50,6 +50,15 @@ def utc(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def short(artefact_id: str) -> str:
+    """Return enough of a student's name to tell it from all others.
+
+    >>> short("dbf07940f1f783bba9c8cbd5a293af88ef020db6c7e00999df22375d12cfbf35")
+    'dbf07940f1f7'
+    """
+    return artefact_id[:12]
+
+
 def rfc3339(seconds: float) -> str:
     """Return a moment to the millisecond, for machines.
 
