@@ -1,7 +1,9 @@
 """The detectors, and the table of their kinds.
 
-`level` alone may page: it holds a tolerance and its false alarms are bounded for ever. `adwin`
-and `page_hinkley` notice that *something* moved; they are second opinions, told as `info`.
+`level` alone may page: it holds a tolerance and its false alarms are bounded for ever. `change`
+warns early that disagreement rises, within the tolerance or not. These two take the scores of
+windows. `adwin` and `page_hinkley` take numbers, and notice that *something* moved; they are
+second opinions, told as `info`.
 
 A change to the table: one file, one line in DETECTORS; the contract suite finds it there.
 """
@@ -14,6 +16,7 @@ from typing import Final
 import msgspec
 
 from monitor.detectors.adwin import Adwin
+from monitor.detectors.change import Change
 from monitor.detectors.finding import Detector, Finding
 from monitor.detectors.level import Level
 from monitor.detectors.page_hinkley import PageHinkley
@@ -23,6 +26,7 @@ __all__ = ["DETECTORS", "SECOND_OPINIONS", "Detector", "Finding", "make", "resto
 
 DETECTORS: Final[Mapping[str, type[Detector]]] = {
     "level": Level,
+    "change": Change,
     "adwin": Adwin,
     "page_hinkley": PageHinkley,
 }

@@ -28,8 +28,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fingerprint(settings: msgspec.Struct) -> str:
-    """Return 16 characters that tell settings apart, for the state of a detector."""
-    return hashlib.blake2b(msgspec.json.encode(settings), digest_size=8).hexdigest()
+    """Return 12 characters that tell settings apart, for the state of a detector."""
+    return hashlib.blake2b(msgspec.json.encode(settings), digest_size=6).hexdigest()
 
 
 class Detector(Protocol):

@@ -11,8 +11,11 @@ import msgspec
 from monitor.detectors.finding import Finding, fingerprint
 from monitor.estimation.betting import (
     HARMS,
+    PRIOR_BLOCKS,
     Block,
+    distance,
     paid_in,
+    remembered,
     restart_share,
     shared,
     stakes,
@@ -162,7 +165,7 @@ class Level:
         state, tolerance = self._state, self._settings.tolerance
         if not state.block.takes(window):
             self._seal()
-        state.block.add(window, tolerance)
+        state.block.add(window)
         if state.variance is None:
             state.variance = uniform_variance(tolerance, window.lowest)
         won = winnings(window, tolerance, self._stakes(state.block, state.variance))
@@ -174,13 +177,14 @@ class Level:
         tolerance = self._settings.tolerance
         if block.uniform:
             variance = uniform_variance(tolerance, block.lowest)
-        return stakes(tolerance, variance, block.lowest)
+        return stakes(tolerance, [harm * tolerance for harm in HARMS], variance, block.lowest)
 
     def _seal(self) -> None:
         """Learn from the block that was open, and pay in the new money of the next one."""
         state = self._state
         assert state.variance is not None
-        state.variance = state.block.learn(state.variance, state.blocks)
+        seen = distance(state.block.moments, self._settings.tolerance)
+        state.variance = remembered(state.variance, seen, PRIOR_BLOCKS + state.blocks)
         state.blocks += 1
         state.wealth = paid_in(state.wealth, restart_share(state.blocks))
         state.block = Block()

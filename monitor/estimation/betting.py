@@ -26,8 +26,9 @@ import msgspec
 import numpy as np
 
 from monitor.estimation.scores import Scores
+from schemas.windows import Moments
 
-#: harms that the stakes are best for, as multiples of the tolerance
+#: harms that the stakes of the tolerance alarm are best for, as multiples of the tolerance
 HARMS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
 
 #: a stake may lose at most this share of the money on the lowest score that there can be
@@ -40,24 +41,27 @@ BLOCK = 50
 PRIOR_BLOCKS, MEMORY = 20, 400
 
 
-def stakes(tolerance: float, variance: float, lowest: float = 0.0) -> tuple[float, ...]:
-    """Return the share of the money that each gambler of the grid stakes on a score.
+def stakes(
+    limit: float, aims: Sequence[float], variance: float, lowest: float = 0.0
+) -> tuple[float, ...]:
+    """Return the share of the money that each gambler stakes on a score.
 
     Parameters
     ----------
-    tolerance: the mean that was accepted, in (0, 1).
-    variance: mean square of a score's distance from the tolerance; tau (1 - tau) for plain
-        losses. A guess: a wrong one costs speed, never the guarantee.
+    limit: the mean that is bet against, in (0, 1).
+    aims: the means that the stakes are the best ones for.
+    variance: mean square of a score's distance from the limit; tau (1 - tau) for plain losses. A
+        guess: a wrong one costs speed, never the guarantee.
     lowest: how far below 0 a score can lie (0 for plain losses).
 
     They must be fixed before the scores they are used on are known: a stake that depended on the
     present ticket would weigh the mean anew.
 
-    >>> [round(stake, 2) for stake in stakes(0.1, 0.09)]
-    [0.11, 0.28, 0.56, 1.11, 2.22, 4.44]
+    >>> [round(stake, 2) for stake in stakes(0.1, [0.11, 0.2, 0.5], 0.09)]
+    [0.11, 1.11, 4.44]
     """
-    most = MOST_AT_RISK / (tolerance + lowest)
-    return tuple(min((harm - 1) * tolerance / variance, most) for harm in HARMS)
+    most = MOST_AT_RISK / (limit + lowest)
+    return tuple(min(max(0.0, (aim - limit) / variance), most) for aim in aims)
 
 
 def restart_share(block: int) -> float:
@@ -89,28 +93,34 @@ class Block(msgspec.Struct, array_like=True):
 
     lowest: float = 0.0
     uniform: bool = True
-    tickets: int = 0
     labels: int = 0
-    #: sum of the squared distances of the scores from the limit
-    squares: float = 0.0
+    #: of the scores of its tickets
+    moments: Moments = Moments()
 
     def takes(self, scores: Scores) -> bool:
         """Whether these scores may still be bet on with this block's stakes."""
-        return not self.tickets or (self.labels < BLOCK and scores.lowest <= self.lowest)
+        return not self.moments.n or (self.labels < BLOCK and scores.lowest <= self.lowest)
 
-    def add(self, scores: Scores, limit: float) -> None:
+    def add(self, scores: Scores) -> None:
         """Count scores in; the first ones of a block say what its plan is."""
-        if not self.tickets:
+        if not self.moments.n:
             self.lowest, self.uniform = scores.lowest, scores.uniform
-        n, total, squares = msgspec.structs.astuple(scores.moments)
-        self.tickets += n
         self.labels += scores.labels
-        self.squares += squares - 2 * limit * total + n * limit * limit
+        self.moments = self.moments.merge(scores.moments)
 
-    def learn(self, variance: float, blocks: int) -> float:
-        """Return the running variance after this block, the `blocks`-th that it is told of."""
-        weight = min(PRIOR_BLOCKS + blocks, MEMORY)
-        return variance + (self.squares / self.tickets - variance) / (weight + 1)
+
+def distance(moments: Moments, limit: float) -> float:
+    """Return the mean square of the distance of scores from a limit.
+
+    >>> distance(Moments(4, 1.0, 1.0), 0.25)
+    0.1875
+    """
+    return (moments.squares - 2 * limit * moments.total) / moments.n + limit * limit
+
+
+def remembered(mean: float, value: float, blocks: int) -> float:
+    """Return a running mean after one more block, when it knew so many; it forgets the oldest."""
+    return mean + (value - mean) / (min(blocks, MEMORY) + 1)
 
 
 def winnings(scores: Scores, limit: float, staked: Sequence[float]) -> list[float]:

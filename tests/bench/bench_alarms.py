@@ -74,7 +74,8 @@ def first_true(alarms: NDArray[np.bool_]) -> Moments:
 
 def wealth_alarm(losses: Losses, tolerance: float, share: Callable[[int], float]) -> Moments:
     """The mixture of bets, all runs at once, peeking at each label; it latches."""
-    lam = np.array(stakes(tolerance, tolerance * (1 - tolerance)))
+    aims = [harm * tolerance for harm in HARMS]
+    lam = np.array(stakes(tolerance, aims, tolerance * (1 - tolerance)))
     money = np.zeros((len(losses), len(HARMS)))
     first = np.full(len(losses), np.inf)
     for block, start in enumerate(range(0, losses.shape[1], BLOCK)):

@@ -19,12 +19,13 @@ from schemas.errors import ConfigError
 #: settings that each kind is tried with; a kind without an entry fails
 SETTINGS: dict[str, dict[str, Any]] = {
     "level": {"tolerance": 0.1},
+    "change": {"slack": 0.1},
     "adwin": {"warm_up": 0, "memory": 300},
     "page_hinkley": {"warm_up": 60, "memory": 300, "threshold": 20},
 }
 
 #: kinds that take the scores of windows; the others take numbers
-OF_SCORES = {"level"}
+OF_SCORES = {"level", "change"}
 
 GOOD, BAD = 0.05, 0.4
 
@@ -53,16 +54,17 @@ def feed(detector: Detector, values: list[float]) -> list[Finding]:
 
 
 #: a stream that every kind finds something in, after the histories were cut at least once
-EVENTFUL = losses(GOOD, 1000, seed=1) + losses(BAD, 300, seed=2)
+CALM = 2200
+EVENTFUL = losses(GOOD, CALM, seed=1) + losses(BAD, 300, seed=2)
 
 
 @kinds
 def test_a_detector_finds_a_gross_change_and_says_so_with_figures(kind: str) -> None:
     detector = begin(kind)
-    assert feed(detector, EVENTFUL[:1000]) == []
-    found = feed(detector, EVENTFUL[1000:])
+    assert feed(detector, EVENTFUL[:CALM]) == []
+    found = feed(detector, EVENTFUL[CALM:])
     assert found
-    assert 1000 < found[0].n < 1150
+    assert CALM < found[0].n < CALM + 150
     for finding in found:
         assert finding.statistic >= finding.threshold
         assert any(character.isdigit() for character in finding.sentence)
@@ -71,7 +73,8 @@ def test_a_detector_finds_a_gross_change_and_says_so_with_figures(kind: str) -> 
 @kinds
 def test_only_level_pages(kind: str) -> None:
     severities = {finding.severity for finding in feed(begin(kind), EVENTFUL)}
-    assert severities == ({"warn", "page"} if kind == "level" else {"info"})
+    expected = {"level": {"warn", "page"}, "change": {"warn"}}
+    assert severities == expected.get(kind, {"info"})
 
 
 @kinds
@@ -145,6 +148,7 @@ def test_a_state_is_plain_json_and_bounded(kind: str) -> None:
 def test_a_state_made_under_other_settings_begins_anew(kind: str) -> None:
     changed = {
         "level": {"tolerance": 0.2},
+        "change": {"slack": 0.3},
         "adwin": SETTINGS["adwin"] | {"delta": 0.01},
         "page_hinkley": SETTINGS["page_hinkley"] | {"allowance": 0.2},
     }[kind]
@@ -167,7 +171,7 @@ def test_a_setting_that_does_not_exist_is_refused_by_name(kind: str) -> None:
 
 
 def test_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(ConfigError, match="choose one of: level, adwin, page_hinkley"):
+    with pytest.raises(ConfigError, match="choose one of: level, change, adwin, page_hinkley"):
         make("oracle", {})
 
 

@@ -107,7 +107,8 @@ def test_all_the_money_that_ever_comes_in_is_one() -> None:
 
 @pytest.mark.parametrize("tolerance", [0.001, 0.02, 0.1, 0.3, 0.9])
 def test_a_stake_is_the_best_one_for_its_harm_and_never_ruinous(tolerance: float) -> None:
-    chosen = stakes(tolerance, tolerance * (1 - tolerance))
+    aims = [harm * tolerance for harm in HARMS]
+    chosen = stakes(tolerance, aims, tolerance * (1 - tolerance))
     assert len(chosen) == len(HARMS)
     for harm, stake in zip(HARMS, chosen, strict=True):
         assert 1 - stake * tolerance >= 0.1 - 1e-12
@@ -117,9 +118,14 @@ def test_a_stake_is_the_best_one_for_its_harm_and_never_ruinous(tolerance: float
 
 
 def test_scores_that_can_be_negative_lower_the_stakes() -> None:
-    plain, weighted = stakes(0.1, 0.01), stakes(0.1, 0.01, lowest=3.0)
+    aims = [0.11, 0.2, 0.5]
+    of_labels, weighted = stakes(0.1, aims, 0.01), stakes(0.1, aims, 0.01, lowest=3.0)
     assert max(weighted) == pytest.approx(0.9 / 3.1)
-    assert all(w <= p for w, p in zip(weighted, plain, strict=True))
+    assert all(w <= p for w, p in zip(weighted, of_labels, strict=True))
+
+
+def test_nobody_stakes_on_a_mean_below_the_limit() -> None:
+    assert stakes(0.1, [0.05, 0.1], 0.09) == (0.0, 0.0)
 
 
 def test_false_pages_at_the_tolerance_stay_below_their_probability() -> None:
