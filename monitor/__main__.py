@@ -36,9 +36,11 @@ app = typer.Typer(
 dlq = typer.Typer(help="Messages that could not be used, with their bytes.", no_args_is_help=True)
 db = typer.Typer(help="The journal's schema.", no_args_is_help=True)
 labels = typer.Typer(help="The teacher's answers.", no_args_is_help=True)
+contract = typer.Typer(help="The quality loss that was accepted.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
 app.add_typer(db, name="db")
 app.add_typer(labels, name="labels")
+app.add_typer(contract, name="contract")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="PROCTORD_CONFIG", help="The settings file.")
@@ -209,6 +211,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 @app.command("check-config")
 def check_config(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Read the settings and say what they come to; nothing is opened."""
+    from monitor import agreement
     from monitor.app import make_channels
 
     monitor, retrain = load(config)
@@ -220,7 +223,7 @@ def check_config(config: ConfigOption = DEFAULT_CONFIG) -> None:
             ("journal", _without_password(monitor.journal.url)),
             ("source", monitor.source.kind),
             ("teacher", monitor.teacher.kind),
-            ("contract", f"{monitor.contract.hash}, tolerance {monitor.contract.tolerance:.1%}"),
+            ("contract", agreement.one_line(monitor.contract, time.time())),
             ("registry", str(retrain.registry.root)),
             ("lane", retrain.retrain.lane),
             ("channels", ", ".join(monitor.alerts.channels)),
@@ -426,6 +429,59 @@ def labels_import(
     rows = (msgspec.structs.replace(row, text=redact(row.text)) for row in read_recorded(file))
     count = program.import_labels(rows, time.time())
     typer.echo(f"{count:,} labels are new; `proctord retrain --reason ...` distils from them")
+
+
+# --- the contract ----------------------------------------------------------------------------
+
+
+@contract.command("show")
+def contract_show(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """What is in force, what the file says, and how the two differ."""
+    import msgspec
+
+    from monitor import agreement
+    from schemas.accepting import last_acceptance
+    from schemas.journal import reader
+
+    house = enter(config)
+    with reader(house.engine).begin() as connection:
+        accepted = last_acceptance(connection)
+    found = agreement.gather(house.monitor.contract, accepted, time.time())
+    if as_json:
+        _print_json(msgspec.to_builtins(found))
+    else:
+        _print_rows(agreement.page(found))
+
+
+@contract.command("accept")
+def contract_accept(
+    config: ConfigOption = DEFAULT_CONFIG,
+    reason: ReasonOption = "",
+    by: ByOption = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, on a terminal either.")] = False,
+) -> None:
+    """Put the file's contract in force: from then on proctord promotes by itself. Audited."""
+    from monitor import agreement
+    from schemas.acceptance import ensure_may_accept, stand
+    from schemas.accepting import accept, last_acceptance
+    from schemas.journal import reader
+
+    why, now, house = _needed(reason), time.time(), enter(config)
+    terms = house.monitor.contract
+    with reader(house.engine).begin() as connection:
+        before = last_acceptance(connection)
+    standing = stand(terms, before, now)
+    if standing.in_force:
+        typer.echo(standing.reason)
+        return
+    ensure_may_accept(terms, before, _actor(by), now)
+    for line in agreement.changes(before, terms):
+        typer.echo(line)
+    if sys.stdin.isatty() and not yes:
+        typer.confirm("Is this what was agreed?", abort=True, err=True)
+    with house.engine.begin() as connection:
+        accept(connection, terms, after=before, actor=_actor(by), reason=why, now=now)
+    typer.echo(f"contract {terms.hash} is in force; a daemon judges by it from its next start on")
 
 
 # --- the journal -----------------------------------------------------------------------------

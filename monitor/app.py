@@ -54,6 +54,10 @@ class Monitor:
 
     Each `once(now)` may be called by a test, a replay or the demo; `start` hands them to a
     supervisor, which turns them in threads.
+
+    Parameters
+    ----------
+    daily_usd: what the teacher may cost a day; None: what the contract says.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Monitor:
         source: Callable[[], Source] | None = None,
         teacher: Teacher | None = None,
         channels: Mapping[str, Channel] | None = None,
+        daily_usd: float | None = None,
     ) -> None:
         owner = owner_name()
         self._engine = engine
@@ -88,7 +93,7 @@ class Monitor:
                 taxonomy=settings.task.labels,
                 concurrency=settings.teacher.concurrency,
                 batch=settings.teacher.batch,
-                daily_usd=settings.contract.daily_teacher_usd,
+                daily_usd=settings.contract.daily_teacher_usd if daily_usd is None else daily_usd,
                 comparator=settings.task.comparator,
                 deadline_seconds=settings.teacher.deadline_seconds,
             ),

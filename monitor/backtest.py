@@ -56,6 +56,7 @@ def run_backtest(
         source=lambda: make_source(source),
         teacher=_recorded(settings, labels),
         channels={},
+        daily_usd=math.inf,  # recorded answers were paid for once
     )
     for finding in replay(monitor, engine, policy(engine)):
         write(finding.line())
@@ -74,8 +75,7 @@ def _for_history(settings: MonitorSettings) -> MonitorSettings:
     pipeline = msgspec.structs.replace(
         settings.pipeline, max_past_seconds=math.inf, max_future_seconds=math.inf
     )
-    contract = msgspec.structs.replace(settings.contract, daily_teacher_usd=1e9)
-    return settings.model_copy(update={"pipeline": pipeline, "contract": contract})
+    return settings.model_copy(update={"pipeline": pipeline})
 
 
 def _recorded(settings: MonitorSettings, labels: Path | None) -> Teacher:

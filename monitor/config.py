@@ -167,6 +167,17 @@ class MonitorSettings(ProgramSettings):
     alerts: AlertsTable = AlertsTable()
 
     @model_validator(mode="after")
+    def _segments_of_the_traffic(self) -> Self:
+        for segment in self.contract.segments:
+            attribute = segment.split("=", 1)[0]
+            if attribute not in self.pipeline.segment_by:
+                raise ValueError(
+                    f"contract.segments names `{segment}`, and `{attribute}` is not in "
+                    "pipeline.segment_by: nobody would hold that traffic to it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _whole_windows(self) -> Self:
         slice_seconds, window = self.drift.slice_seconds, self.pipeline.window_seconds
         if slice_seconds % window:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -14,8 +15,10 @@ from typing import Final, Literal, NamedTuple
 from monitor.app import make_channels, make_source, make_teacher
 from monitor.config import MonitorSettings
 from monitor.teachers import Question
+from schemas.acceptance import stand
+from schemas.accepting import last_acceptance
 from schemas.errors import ProctordError, TeacherUnavailableError
-from schemas.journal import open_journal, schema_revision
+from schemas.journal import open_journal, reader, schema_revision
 
 #: bytes without which a retraining would end in a full disk
 ENOUGH_DISK: Final = 2 * 1024**3
@@ -40,6 +43,7 @@ def examine(settings: MonitorSettings, *, registry: Path, python: Path) -> list[
     """Look at everything; one thing that is broken hides no other."""
     looks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("journal", lambda: _journal(settings)),
+        ("contract", lambda: _contract(settings)),
         ("codecs", _codecs),
         ("source", lambda: _source(settings)),
         ("teacher", lambda: _teacher(settings)),
@@ -74,6 +78,19 @@ def _journal(settings: MonitorSettings) -> Iterator[Finding]:
     if engine.dialect.name == "sqlite" and sqlite3.sqlite_version_info < SAFE_SQLITE:
         words = f"SQLite {sqlite3.sqlite_version}: one process checkpoints, as proctord sees to"
         yield Finding("journal", "note", f"{words}; let no other program write to the file")
+
+
+def _contract(settings: MonitorSettings) -> Iterator[Finding]:
+    engine = open_journal(settings.journal.url)
+    current, wanted = schema_revision(engine)
+    if current not in {None, wanted}:
+        return  # the journal's finding says what to do
+    accepted = None
+    if current is not None:
+        with reader(engine).connect() as connection:
+            accepted = last_acceptance(connection)
+    standing = stand(settings.contract, accepted, time.time())
+    yield Finding("contract", "ok" if standing.in_force else "note", standing.words)
 
 
 def _codecs() -> Iterator[Finding]:

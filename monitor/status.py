@@ -14,6 +14,7 @@ from monitor.estimation.wording import percent
 from monitor.loops import situation
 from monitor.store import drifting, evaluation, labelling, reading
 from monitor.store.drifting import DriftReport
+from schemas.acceptance import Standing, stand
 from schemas.contract import QualityContract
 
 
@@ -30,8 +31,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     #: how far the watch for drift is; None before it saw a window
     drift: DriftReport | None
     tolerance: float
-    #: hash of the contract that everything is judged by
+    #: hash of the contract that everything is judged by, and whether somebody accepted it
     contract: str
+    contract_standing: Standing
     #: names of the alerts that fire
     firing: tuple[str, ...]
     #: the live run's id and state; ("", "") for none
@@ -73,6 +75,7 @@ def gather(
         drift=drifting.report(connection),
         tolerance=contract.tolerance,
         contract=contract.hash,
+        contract_standing=stand(contract, facts.accepted, now),
         firing=tuple(alert.condition.name for alert in facts.firing),
         run=(facts.run.run_id, facts.run.state) if facts.run else ("", ""),
         decision=f"{facts.decision.action} ({facts.decision.rule}): {facts.decision.reason}"
@@ -116,7 +119,10 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("events", _events(status)),
         ("samples", _counts(status.samples)),
         ("teacher", f"${status.spent_usd:.4f} of ${status.cap_usd:.2f} spent today"),
-        ("contract", f"{status.contract}, tolerance {percent(status.tolerance)}"),
+        (
+            "contract",
+            f"tolerance {percent(status.tolerance)}; {status.contract_standing.words}",
+        ),
     ]
 
 

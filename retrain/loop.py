@@ -412,7 +412,7 @@ def _changed(run: Run, now: float, **change: object) -> Run:
 
 def _held(run: Run, standing: Standing, now: float) -> Run:
     reason = (
-        f"the challenger passed its gates, but {standing.reason}. Next: {standing.next_step}; or "
+        f"the challenger passed its gates, but {standing.words}; or "
         f'let it serve all the same: `proctord promote {run.challenger[:12]} --reason "..."`'
     )
     return _changed(run, now, state="held", failure=reason)

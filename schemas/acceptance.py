@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from schemas.contract import QualityContract, end_of
+from schemas.errors import NotAllowedError
 
 StandingState = Literal["in_force", "not_accepted", "changed", "expired"]
 
@@ -56,6 +57,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         """Whether proctord may act on it by itself."""
         return self.state == "in_force"
 
+    @property
+    def words(self) -> str:
+        """The reason, and what a person can do about it."""
+        return f"{self.reason}. Next: {self.next_step}" if self.next_step else self.reason
+
 
 def stand(contract: QualityContract, accepted: Acceptance | None, now: float) -> Standing:
     """Say where the file's contract stands, given what was accepted last.
@@ -68,20 +74,21 @@ def stand(contract: QualityContract, accepted: Acceptance | None, now: float) ->
     'not_accepted'
     """
     name = contract.hash
-    accept = 'proctord contract accept --reason "..."'
+    accept = '`proctord contract accept --by NAME --reason "..."`'
     if accepted is None:
         reason = f"nobody has accepted contract {name}"
-        return Standing(state="not_accepted", reason=reason, next_step=f"`{accept}`")
-    by = f"{accepted.actor} accepted on {_day(accepted.at)}"
+        return Standing(state="not_accepted", reason=reason, next_step=accept)
+    by = f"{accepted.actor} on {_day(accepted.at)}"
     if accepted.contract != name:
-        reason = f"nobody has accepted contract {name}; {by} contract {accepted.contract}"
-        step = f"`proctord contract show` tells the difference, `{accept}` takes it"
+        reason = f"contract {name} is not the one accepted last, {accepted.contract}, by {by}"
+        # a daemon goes by the file as it was at its start
+        step = f"look at `proctord contract show`; then {accept}, or start proctord again"
         return Standing(state="changed", reason=reason, next_step=step)
     if contract.expired(now):
-        reason = f"contract {name}, which {by}, ended with {contract.expires}"
-        step = f"write a later `expires` into the contract, then `{accept}`"
+        reason = f"contract {name}, accepted by {by}, ended with {contract.expires}"
+        step = f"write a later `expires` into it, start proctord again, then {accept}"
         return Standing(state="expired", reason=reason, next_step=step)
-    return Standing(state="in_force", reason=f"contract {name} is in force: {by}")
+    return Standing(state="in_force", reason=f"contract {name} is in force, accepted by {by}")
 
 
 def approvers(
@@ -95,6 +102,28 @@ def approvers(
     if accepted is not None and accepted.approvers and not accepted.expired(now):
         return accepted.approvers
     return contract.approvers
+
+
+def ensure_may_accept(
+    contract: QualityContract, accepted: Acceptance | None, actor: str, now: float
+) -> None:
+    """Refuse an acceptance that would not count.
+
+    Raises
+    ------
+    NotAllowedError: the actor is no approver, or the contract's last day is over.
+    """
+    if contract.expired(now):
+        raise NotAllowedError(
+            f"contract {contract.hash} ended with {contract.expires}",
+            next_step="write a later `expires` into the contract, then accept it",
+        )
+    allowed = approvers(contract, accepted, now)
+    if allowed and actor not in allowed:
+        raise NotAllowedError(
+            f"{actor} is not among the approvers of the contract: {', '.join(allowed)}",
+            next_step="let one of them accept it: `--by NAME`",
+        )
 
 
 def _day(at: float) -> str:

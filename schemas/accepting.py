@@ -9,9 +9,9 @@ import msgspec
 import sqlalchemy as sa
 
 from schemas import tables
-from schemas.acceptance import Acceptance, approvers
+from schemas.acceptance import Acceptance, ensure_may_accept
 from schemas.contract import QualityContract
-from schemas.errors import ConflictError, NotAllowedError
+from schemas.errors import ConflictError
 from schemas.journal import insert, record_audit
 
 
@@ -49,7 +49,7 @@ def accept(
     NotAllowedError: the actor is no approver, or the contract's last day is over.
     ConflictError: another contract was accepted meanwhile.
     """
-    _refuse(contract, after, actor, now)
+    ensure_may_accept(contract, after, actor, now)
     acceptance = Acceptance(
         number=1 if after is None else after.number + 1,
         contract=contract.hash,
@@ -76,17 +76,3 @@ def accept(
         detail={"number": acceptance.number, "before": after.contract if after else ""},
     )
     return acceptance
-
-
-def _refuse(contract: QualityContract, after: Acceptance | None, actor: str, now: float) -> None:
-    if contract.expired(now):
-        raise NotAllowedError(
-            f"contract {contract.hash} ended with {contract.expires}",
-            next_step="write a later `expires` into the contract, then accept it",
-        )
-    allowed = approvers(contract, after, now)
-    if allowed and actor not in allowed:
-        raise NotAllowedError(
-            f"{actor} is not among the approvers of the contract: {', '.join(allowed)}",
-            next_step="let one of them accept it: `--by NAME`",
-        )

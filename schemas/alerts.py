@@ -29,6 +29,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     you_do: str
     #: True for news that has no end (a promotion): it is told once and is resolved at once
     momentary: bool = False
+    #: hash of the contract by which all is judged; no part of the identity
+    contract: str = ""
 
     def dedup_key(self, instance: str) -> str:
         """32 hex digits that stay the same while the condition lasts: no values, no times."""

@@ -60,7 +60,7 @@ def retraining_failed(situation: Situation) -> Iterator[Condition]:
     if run is not None:
         yield Condition(
             name="RetrainingFailed",
-            severity=_urgency(situation),
+            severity=urgency(situation),
             labels={"lane": situation.lane},
             since=run.updated_at,
             summary=f"run {run.run_id} failed after {_attempts(run)}: {run.failure or 'unknown'}. "
@@ -77,7 +77,7 @@ def challenger_rejected(situation: Situation) -> Iterator[Condition]:
         verdict = run.verdict.reason if run.verdict is not None else run.failure
         yield Condition(
             name="ChallengerRejected",
-            severity=_urgency(situation),
+            severity=urgency(situation),
             labels={"lane": situation.lane},
             since=run.updated_at,
             summary=f"run {run.run_id}: the challenger was not let through: {verdict}",
@@ -259,6 +259,6 @@ def _fruitless(situation: Situation, state: str) -> Run | None:
     return run
 
 
-def _urgency(situation: Situation) -> Severity:
-    """A retraining that comes to nothing wakes a person only while customers need it."""
+def urgency(situation: Situation) -> Severity:
+    """What keeps proctord from mending wakes a person only while customers need it."""
     return "page" if any(s.severity == "page" for s in situation.signals) else "warn"

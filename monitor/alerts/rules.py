@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import msgspec
+
+from monitor.alerts import about_contract as contract
 from monitor.alerts import about_inputs as inputs
 from monitor.alerts import about_service as service
 from monitor.alerts import about_students as students
@@ -124,16 +127,38 @@ RULES: Final[tuple[Rule, ...]] = (
         students.student_rolled_back,
         ("proctord models", "proctord status"),
     ),
+    Rule(
+        "ContractNotAccepted",
+        contract.contract_not_accepted,
+        ("proctord contract show", 'proctord contract accept --by NAME --reason "..."'),
+    ),
+    Rule(
+        "ContractExpired",
+        contract.contract_expired,
+        ("proctord contract show", 'proctord contract accept --by NAME --reason "..."'),
+    ),
+    Rule(
+        "ContractExpiring",
+        contract.contract_expiring,
+        ("proctord contract show",),
+    ),
+    Rule(
+        "ContractChanged",
+        contract.contract_changed,
+        ("proctord contract show", "proctord audit"),
+    ),
 )
 
 BY_NAME: Final[Mapping[str, Rule]] = MappingProxyType({rule.name: rule for rule in RULES})
 
 
 def conditions(situation: Situation) -> list[Condition]:
-    """Return everything that holds now, in the order of `RULES`.
+    """Return everything that holds now, in the order of `RULES`, with the contract's name.
 
     >>> quiet = Situation(now=0.0, lane="intents", champion="", champion_since=0.0)
     >>> conditions(quiet)
     []
     """
-    return [condition for rule in RULES for condition in rule.find(situation)]
+    name = situation.contract.hash if situation.contract else ""
+    found = (condition for rule in RULES for condition in rule.find(situation))
+    return [msgspec.structs.replace(condition, contract=name) for condition in found]

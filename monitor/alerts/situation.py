@@ -10,7 +10,9 @@ from typing import Literal
 
 import msgspec
 
+from schemas.acceptance import Acceptance
 from schemas.alerts import Alert
+from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.runs import Run
 from schemas.signals import Interval, Signal
@@ -102,6 +104,13 @@ class ChampionChange(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class ContractChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A contract that was accepted lately, and the one that it replaced."""
+
+    after: Acceptance
+    before: Acceptance | None
+
+
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the rules may look at, `now`."""
 
@@ -133,3 +142,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: tuple[Deliveries, ...] = ()
     #: changes of champion of the last day; each is told once
     champion_changes: tuple[ChampionChange, ...] = ()
+    #: the contract by which all is judged, and what was accepted last
+    contract: QualityContract | None = None
+    accepted: Acceptance | None = None
+    #: acceptances of the last day; each is told once
+    contract_changes: tuple[ContractChange, ...] = ()

@@ -36,6 +36,7 @@ def render(notification: Notification) -> str:
     lines += [_command(i, c) for i, c in enumerate(notification.commands)]
     lines += [
         _row("more", f"RUNBOOK.md, {notification.condition.name}"),
+        *_judged_by(notification),
         _row("alert", notification.dedup_key),
     ]
     return "\n".join(lines)
@@ -62,6 +63,7 @@ def annotations_of(notification: Notification) -> dict[str, str]:
         "you_do": plain(condition.you_do),
         "commands": "\n".join(notification.commands),
         "runbook": f"RUNBOOK.md, {condition.name}",
+        "contract": condition.contract,
     }
 
 
@@ -81,6 +83,11 @@ def _rows(notification: Notification) -> list[tuple[str, str]]:
         lasted = duration(notification.ended_at - condition.since)
         return [what, since, ("over", f"{utc(notification.ended_at)}, after {lasted}")]
     return [what, since, ("we do", condition.proctord_does), ("you do", condition.you_do)]
+
+
+def _judged_by(notification: Notification) -> list[str]:
+    contract = notification.condition.contract
+    return [_row("by", f"contract {contract}")] if contract else []
 
 
 def _row(title: str, words: str) -> str:

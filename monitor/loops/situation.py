@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from monitor.alerts.situation import (
     Budget,
     ChampionChange,
+    ContractChange,
     Deliveries,
     Intake,
     Quality,
@@ -19,6 +21,7 @@ from monitor.alerts.situation import (
 )
 from monitor.store import drifting, evaluation, health, intake, labelling, notifying
 from schemas import tables
+from schemas.accepting import acceptances, last_acceptance
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.runs import LIVE_STATES, Run
@@ -27,6 +30,8 @@ HOUR: Final = 3600.0
 DAY: Final = 86400.0
 #: how long a change of champion is news
 NEWS_SECONDS: Final = DAY
+#: acceptances of a contract that are told of at most
+NEWS_ACCEPTANCES: Final = 20
 
 _decode_run = msgspec.json.Decoder(Run).decode
 _decode_decision = msgspec.json.Decoder(Decision).decode
@@ -99,6 +104,9 @@ def gather(
             for b in notifying.backlog(connection, now - DAY)
         ),
         champion_changes=_changes(connection, lane, now - NEWS_SECONDS),
+        contract=contract,
+        accepted=last_acceptance(connection),
+        contract_changes=_acceptances(connection, now - NEWS_SECONDS),
     )
 
 
@@ -203,6 +211,13 @@ def _teacher(connection: sa.Connection, now: float) -> TeacherHealth | None:
 def _budget(connection: sa.Connection, now: float, cap: float) -> Budget:
     spend = labelling.spend_on(connection, labelling.day_of(now))
     return Budget(day=spend.day, spent_usd=spend.settled_usd + spend.reserved_usd, cap_usd=cap)
+
+
+def _acceptances(connection: sa.Connection, since: float) -> tuple[ContractChange, ...]:
+    found = acceptances(connection, limit=NEWS_ACCEPTANCES + 1)
+    pairs = itertools.zip_longest(found[:NEWS_ACCEPTANCES], found[1:])
+    changes = [ContractChange(after=after, before=before) for after, before in pairs]
+    return tuple(change for change in reversed(changes) if change.after.at >= since)
 
 
 def _changes(connection: sa.Connection, lane: str, since: float) -> tuple[ChampionChange, ...]:

@@ -25,6 +25,7 @@ from monitor.store import evaluation, health, labelling, notifying, reading
 from monitor.teachers import Question, TeacherAnswer
 from monitor.teachers.scripted import ScriptedTeacher
 from schemas import tables
+from schemas.accepting import accept
 from schemas.alerts import Notification
 from schemas.contract import QualityContract
 from schemas.errors import DeliveryError, FencedError, TeacherUnavailableError
@@ -414,6 +415,9 @@ def paged(engine: sa.Engine) -> float:
     """A world in which the student left its bounds; returns the time now."""
     judged_world(engine, ["a", "b"] * 100)
     now = START + 500
+    with engine.begin() as connection:  # long ago, so that this is no news
+        contract = QualityContract(tolerance=0.1)
+        accept(connection, contract, after=None, actor="kim", reason="agreed", now=START - 1e6)
     evaluator(engine).once(now)
     return now
 

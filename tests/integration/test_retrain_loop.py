@@ -490,7 +490,7 @@ def under(house: House, **terms: Any) -> QualityContract:
 @pytest.mark.parametrize(
     ("terms", "accepted_at", "told"),
     [
-        pytest.param({"tolerance": 0.12}, None, "nobody has accepted contract", id="not accepted"),
+        pytest.param({"tolerance": 0.12}, None, "is not the one accepted last", id="not accepted"),
         pytest.param(
             {"expires": dt.date(2026, 9, 20)}, NOW - 48 * HOUR, "ended with 2026-09-20", id="ended"
         ),

@@ -33,11 +33,11 @@ def accepted(contract: QualityContract) -> Acceptance:
     ("state", "last", "now", "told"),
     [
         ("not_accepted", None, NOON, "nobody has accepted"),
-        ("in_force", CONTRACT, NOON, "eva accepted on 2027-05-31"),
+        ("in_force", CONTRACT, NOON, "accepted by eva on 2027-05-31"),
         ("expired", CONTRACT, NOON + DAY, "ended with 2027-06-30"),
-        ("changed", OTHER, NOON, f"eva accepted on 2027-05-31 contract {OTHER.hash}"),
+        ("changed", OTHER, NOON, f"{OTHER.hash}, by eva on 2027-05-31"),
         # an old contract that ended says nothing of a new one that nobody accepted
-        ("changed", OTHER, NOON + DAY, "nobody has accepted"),
+        ("changed", OTHER, NOON + DAY, "is not the one accepted last"),
     ],
 )
 def test_a_contract_is_in_force_while_that_very_contract_was_accepted_last(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from monitor.alerts.rules import BY_NAME, RULES, conditions
 from monitor.alerts.situation import (
     Budget,
     ChampionChange,
+    ContractChange,
     Deliveries,
     Intake,
     Quality,
@@ -20,7 +22,9 @@ from monitor.alerts.situation import (
     TeacherHealth,
     Traffic,
 )
+from schemas.acceptance import Acceptance
 from schemas.alerts import Alert, Condition
+from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.runs import GateResult, Run, Verdict
 from schemas.signals import Interval, Signal
@@ -135,6 +139,26 @@ def intake(advanced: float, behind: int = 0, watermark: float = NOW - 60, shard:
     return Intake(shard=shard, watermark=watermark, advanced_at=NOW - advanced, behind=behind)
 
 
+def acceptance(contract: QualityContract, number: int = 1) -> Acceptance:
+    return Acceptance(
+        number=number,
+        contract=contract.hash,
+        at=NOW - 3600,
+        actor="eva",
+        reason="the new season",
+        terms=contract.terms,
+    )
+
+
+def ending(days: int) -> QualityContract:
+    """Return a contract whose last day is so many days from now."""
+    last = dt.datetime.fromtimestamp(NOW, dt.UTC).date() + dt.timedelta(days=days)
+    return msgspec.structs.replace(CONTRACT, expires=last)
+
+
+CONTRACT = QualityContract(tolerance=0.1)
+OTHER = QualityContract(tolerance=0.08, daily_teacher_usd=9.0)
+CHANGE = ContractChange(after=acceptance(OTHER, number=2), before=acceptance(CONTRACT))
 OUT = {"lane": "intents", "segment": "*"}
 DAY = 86400.0
 
@@ -342,6 +366,51 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
         {"champion_changes": (change("rolled_back"),)},
         [("StudentRolledBack", "warn")],
     ),
+    (
+        "nobody has accepted the contract",
+        {"contract": CONTRACT},
+        [("ContractNotAccepted", "warn")],
+    ),
+    (
+        "nobody has accepted it, and customers are harmed",
+        {"contract": CONTRACT, "signals": (signal(),)},
+        [("QualityOutOfBounds", "page"), ("ContractNotAccepted", "page")],
+    ),
+    (
+        "another contract was accepted than the one in the file",
+        {"contract": CONTRACT, "accepted": acceptance(OTHER)},
+        [("ContractNotAccepted", "warn")],
+    ),
+    ("the contract is in force", {"contract": CONTRACT, "accepted": acceptance(CONTRACT)}, []),
+    (
+        "its last day is over",
+        {"contract": ending(-1), "accepted": acceptance(ending(-1))},
+        [("ContractExpired", "warn")],
+    ),
+    (
+        "its last day is over, and customers are harmed",
+        {"contract": ending(-1), "accepted": acceptance(ending(-1)), "signals": (signal(),)},
+        [("QualityOutOfBounds", "page"), ("ContractExpired", "page")],
+    ),
+    (
+        "it ends in two weeks",
+        {"contract": ending(13), "accepted": acceptance(ending(13))},
+        [("ContractExpiring", "warn")],
+    ),
+    (
+        "it ends later",
+        {"contract": ending(15), "accepted": acceptance(ending(15))},
+        [],
+    ),
+    (
+        "somebody accepted another contract",
+        {
+            "contract": OTHER,
+            "accepted": acceptance(OTHER, number=2),
+            "contract_changes": (CHANGE,),
+        },
+        [("ContractChanged", "info")],
+    ),
 ]
 
 
@@ -440,6 +509,31 @@ def test_a_rejection_names_the_gate_that_decided() -> None:
     verdict = Verdict(outcome="fail", gates=(gate,))
     [found] = conditions(situation(last_run=run("rejected", verdict=verdict)))
     assert "quality: upper bound 14 % is above 10 %" in found.summary
+
+
+def test_every_condition_names_the_contract_and_is_the_same_alert_under_another() -> None:
+    found = [
+        conditions(situation(traffic=traffic(900, dead=100), contract=c, accepted=acceptance(c)))
+        for c in (CONTRACT, OTHER)
+    ]
+    [[one], [other]] = found
+    assert (one.contract, other.contract) == (CONTRACT.hash, OTHER.hash)
+    assert one.dedup_key("shop") == other.dedup_key("shop")
+
+
+def test_news_of_a_contract_says_in_words_what_changed() -> None:
+    [found] = conditions(situation(contract_changes=(CHANGE,)))
+    assert "eva accepted contract" in found.summary
+    assert "accepted disagreement: 10 % -> 8 % (stricter)" in found.summary
+    assert "money for the teacher: $5.00 a day -> $9.00 a day" in found.summary
+
+
+def test_who_looks_at_a_contract_that_is_not_in_force_learns_who_waits_for_it() -> None:
+    held = run("held", challenger="c" * 64)
+    [found] = conditions(situation(contract=CONTRACT, last_run=held))
+    assert "Challenger cccccccccccc of run r-7 passed its gates and waits" in found.summary
+    [quiet] = conditions(situation(contract=CONTRACT, last_run=held, champion="c" * 64))
+    assert "waits" not in quiet.summary, "a person promoted it"
 
 
 def test_two_promotions_of_one_student_are_two_pieces_of_news() -> None:

@@ -55,6 +55,12 @@ def test_the_text_answers_what_since_when_and_what_now() -> None:
     ]
 
 
+def test_the_contract_by_which_it_was_judged_is_named() -> None:
+    judged = with_condition(contract="3f2a00c1d4e5b6a7")
+    assert "  by      contract 3f2a00c1d4e5b6a7" in render(judged).splitlines()
+    assert annotations_of(judged)["contract"] == "3f2a00c1d4e5b6a7"
+
+
 def test_the_end_says_how_long_it_lasted_and_gives_nothing_to_do() -> None:
     over = msgspec.structs.replace(NOTIFICATION, state="resolved", ended_at=1_700_007_300.0)
     text = render(over)

@@ -40,6 +40,11 @@ def test_one_file_serves_both_programs() -> None:
         ("a key of a core's settings", {"pipeline": {"windw_seconds": 1}}, "`window_seconds`"),
         ("a key of the contract", {"contract": {"tolernce": 0.1}}, "did you mean `tolerance`"),
         ("a tolerance of 300 %", {"contract": {"tolerance": 3}}, "between 0 and 1"),
+        (
+            "a tolerance of traffic that is no segment",
+            {"contract": {"tolerance": 0.1, "segments": {"tier=gold": 0.05}}},
+            "`tier` is not in pipeline.segment_by",
+        ),
         ("a comparator that is none", {"task": {"comparator": "vibes"}}, "known: label"),
         ("a label twice", {"task": {"labels": ["a", "a"]}}, "twice"),
         ("kafka without a table", {"source": {"kind": "kafka"}}, "[source.kafka]"),
