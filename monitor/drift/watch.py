@@ -10,7 +10,7 @@ import msgspec
 from monitor.drift.evidence import carry_on
 from monitor.drift.reading import FEATURES, Reading
 from monitor.drift.reference import Judgement, Reference, fit, judge
-from monitor.drift.wording import KEPT, NOTABLE, Contributor, name_of
+from monitor.drift.wording import Contributor, contributors
 
 #: A slice with fewer than this says nothing by itself.
 LEAST: Final = 20
@@ -155,16 +155,5 @@ class Watch:
         self._begin()
         self.state.told = True
         return Alarm(
-            scale, evidence, n, reference.slices, _contributors(self._feature, reference, judged)
+            scale, evidence, n, reference.slices, contributors(self._feature, reference, judged)
         )
-
-
-def _contributors(feature: str, reference: Reference, judged: Judgement) -> tuple[Contributor, ...]:
-    found = [
-        Contributor(tuple(cells), name_of(feature, cells), before, float(now), float(score))
-        for cells, before, now, score in zip(
-            reference.groups, reference.shares, judged.shares, judged.scores, strict=True
-        )
-    ]
-    found.sort(key=lambda one: -abs(one.score))
-    return tuple(one for one in found[:KEPT] if abs(one.score) >= NOTABLE) or tuple(found[:1])

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from monitor.drift.reference import Judgement, Reference
 from monitor.features import bucket_of, confidence_from, size_from, words_of
 
 #: Contributors that a finding keeps, and that its sentence names.
@@ -20,6 +21,7 @@ NOTABLE: Final = 2.0
 #: of its change reaches this: among thousands of words many come near 3 by chance.
 LEAST_TEXTS: Final = 3
 NOTABLE_WORD: Final = 4.0
+MOST_WORDS: Final = 5
 
 
 class Contributor(msgspec.Struct, frozen=True, array_like=True):
@@ -63,6 +65,18 @@ def length(seconds: float) -> str:
     if seconds >= 86_400.0:
         return f"{seconds / 86_400.0:.3g} d"
     return f"{seconds / 3600.0:.3g} h"
+
+
+def contributors(feature: str, reference: Reference, judged: Judgement) -> tuple[Contributor, ...]:
+    """Return what moved most, first."""
+    found = [
+        Contributor(tuple(cells), name_of(feature, cells), before, float(now), float(score))
+        for cells, before, now, score in zip(
+            reference.groups, reference.shares, judged.shares, judged.scores, strict=True
+        )
+    ]
+    found.sort(key=lambda one: -abs(one.score))
+    return tuple(one for one in found[:KEPT] if abs(one.score) >= NOTABLE) or tuple(found[:1])
 
 
 def shifts(feature: str, contributors: Sequence[Contributor]) -> str:
@@ -111,23 +125,34 @@ def explain(finding: Explicable, before: Sequence[str], now: Sequence[str]) -> s
     >>> explain(found, ["my bookmarks are gone"] * 20, ["what is this proton redesign"] * 20)
     '`tabs` 4.0 % -> 11.0 %; new words: is, proton, redesign, this, what; fewer: are, bookmarks, gone, my'
     """
-    groups = {cell for one in finding.contributors for cell in one.cells}
+    return "; ".join(
+        [finding.sentence, *moved_words(finding.feature, finding.contributors, before, now)]
+    )
+
+
+def moved_words(
+    feature: str, moved: Sequence[Contributor], before: Sequence[str], now: Sequence[str]
+) -> list[str]:
+    """Return which words came and which went: `new words: proton`, `fewer: tabs`, or neither.
+
+    Parameters
+    ----------
+    feature, moved: what drifted, and its contributors. Of `words` only those in their groups count.
+    before, now: redacted texts.
+    """
+    groups = {cell for one in moved for cell in one.cells}
     was, are = _texts_with(before), _texts_with(now)
-    moved = []
+    scored = []
     for word in sorted(was | are):
-        if finding.feature == "words" and str(bucket_of(word)) not in groups:
+        if feature == "words" and str(bucket_of(word)) not in groups:
             continue
         score = _score(was[word], len(before), are[word], len(now))
         if abs(score) >= NOTABLE_WORD and max(was[word], are[word]) >= LEAST_TEXTS:
-            moved.append((score, word))
-    more = [word for score, word in sorted(moved, key=lambda m: (-m[0], m[1])) if score > 0]
-    fewer = [word for score, word in sorted(moved, key=lambda m: (m[0], m[1])) if score < 0]
-    parts = [finding.sentence]
-    if more:
-        parts.append("new words: " + ", ".join(more[:5]))
-    if fewer:
-        parts.append("fewer: " + ", ".join(fewer[:5]))
-    return "; ".join(parts)
+            scored.append((score, word))
+    more = [word for score, word in sorted(scored, key=lambda m: (-m[0], m[1])) if score > 0]
+    fewer = [word for score, word in sorted(scored, key=lambda m: (m[0], m[1])) if score < 0]
+    listed = (("new words", more), ("fewer", fewer))
+    return [f"{title}: {', '.join(words[:MOST_WORDS])}" for title, words in listed if words]
 
 
 def _texts_with(texts: Sequence[str]) -> Counter[str]:
