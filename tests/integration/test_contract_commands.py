@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +88,25 @@ def test_who_is_no_approver_is_refused_before_anything_is_shown(house: House) ->
 def test_nobody_accepts_without_a_reason(house: House) -> None:
     assert house.accept(reason=" ").exit_code == 2
     assert house.standing() == "not_accepted"
+
+
+@pytest.mark.parametrize(("said", "standing"), [("n", "not_accepted"), ("y", "in_force")])
+def test_on_a_terminal_it_asks_first(house: House, said: str, standing: str) -> None:
+    ours, theirs = pty.openpty()
+    words = ["contract", "accept", "--by", "eva", "--reason", "agreed", "-c", str(house.config)]
+    os.write(ours, f"{said}\n".encode())
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor", *words],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert "Is this what was agreed?" in done.stderr
+    assert house.standing() == standing
 
 
 def test_the_other_pages_say_where_the_contract_stands(house: House) -> None:
