@@ -27,8 +27,11 @@ from schemas.windows import strata_key
 #: a calibration that has become wrong must be able to show itself
 FLOOR_SHARE = 0.5
 
+#: levels of risk that a student's tickets are told apart by, at most
+MOST_LEVELS = 16
+
 #: confidences are taken for at least this far from 0 and 1
-SUREST = 1e-3
+SUREST = 1e-6
 
 
 class Stratum(NamedTuple):
@@ -84,7 +87,7 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True):
 def log_odds(confidence: float) -> float:
     """Return the log-odds of a confidence, which may state 0 or 1.
 
-    >>> log_odds(0.5), log_odds(1.0) == log_odds(0.9999)
+    >>> log_odds(0.5), log_odds(1.0) == log_odds(0.9999999)
     (0.0, True)
     """
     kept = min(max(confidence, SUREST), 1 - SUREST)
