@@ -87,6 +87,7 @@ def add_texts(connection: sa.Connection, hours: range, text: str) -> None:
             for hour in hours
             for n in range(20)
         ],
+        0.0,
     )
 
 
