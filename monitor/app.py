@@ -28,6 +28,7 @@ from monitor.loops.evaluate import EvaluateLoop, EvaluateSettings
 from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.notify import NotifyLoop
 from monitor.loops.supervisor import Loop, Supervisor
+from monitor.loops.teaching import TeachingSettings
 from monitor.sampling import SamplingPlan
 from monitor.sources import Source
 from monitor.sources.jsonl import JsonlSource
@@ -109,7 +110,14 @@ class Monitor:
                     channels=tuple(settings.alerts.channels),
                     repeat_seconds=settings.alerts.repeat_seconds,
                 ),
+                teaching=TeachingSettings(
+                    salt=settings.sampling.salt(),
+                    random_rate=settings.sampling.random_rate,
+                    compare=COMPARATORS[settings.task.comparator],
+                ),
+                drift=settings.drift,
                 recent_labels=settings.evaluation.recent_labels,
+                label_wait_seconds=settings.evaluation.label_wait_seconds,
                 requested_rate=settings.sampling.requested_rate,
                 idle_seconds=settings.evaluation.idle_seconds,
                 stale_seconds=settings.evaluation.stale_seconds,

@@ -121,6 +121,8 @@ class EvaluationTable(Section):
 
     tick_seconds: float = Field(default=2.0, gt=0)
     recent_labels: int = Field(default=500, ge=50)
+    #: how long after its queueing a sample may hold its window back, seconds
+    label_wait_seconds: float = Field(default=3600.0, gt=0)
     #: a shard that wrote nothing for so long holds no window open, seconds
     idle_seconds: float = Field(default=60.0, gt=0)
     #: without events for so long the source is called stale, seconds

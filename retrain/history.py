@@ -61,9 +61,9 @@ class HistoricRow(Protocol):
 def import_labels(engine: sa.Engine, rows: Iterable[HistoricRow], at: float) -> int:
     """Store historic answers as labels of tickets asked at `at`; return how many were new.
 
-    They are marked as judged, so that no detector takes the past for today's traffic, and as
-    `requested`, because nobody knows with which probability they were chosen. A ticket that
-    is known already, and an abstention, is passed over.
+    They are marked as `requested`, because nobody knows with which probability they were chosen:
+    so no detector takes the past for today's traffic. A ticket that is known already, and an
+    abstention, is passed over.
     """
     valid = (row for row in rows if row.teacher.label is not None)
     return sum(_store(engine, batch, at) for batch in _batches(valid))
@@ -144,7 +144,6 @@ def _label(row: HistoricRow, at: float) -> dict[str, object]:
         "reason": "requested",
         "model": HISTORY,
         "disagreement": label.disagreement,
-        "judged": True,
         "body": msgspec.json.encode(label),
     }
 

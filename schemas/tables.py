@@ -158,10 +158,7 @@ label = sa.Table(
     _column("model", sa.String(128)),
     #: NULL for an abstention
     _column("disagreement", sa.Float, nullable=True),
-    #: set by the evaluator in the transaction that holds its findings: never judged twice
-    _column("judged", sa.Boolean),
     _column("body", sa.LargeBinary),
-    sa.Index("ix_label_judged_at", "judged", "at"),
     sa.Index("ix_label_model_at", "model", "at"),
 )
 

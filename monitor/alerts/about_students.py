@@ -225,9 +225,10 @@ def _attempts(run: Run) -> str:
 
 
 def _newest(situation: Situation, severity: Severity) -> dict[str, Signal]:
-    """The newest finding of each segment; of the same time, the last."""
+    """The newest finding about the disagreement of each segment; of the same time, the last."""
     found = sorted(
-        (s for s in situation.signals if s.severity == severity), key=lambda s: (s.segment, s.at)
+        (s for s in situation.signals if s.severity == severity and s.metric == "disagreement"),
+        key=lambda s: (s.segment, s.at),
     )
     return {signal.segment: signal for signal in found}
 

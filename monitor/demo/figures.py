@@ -155,7 +155,6 @@ def _losses(
         table.c.model == model,
         table.c.reason == "random",
         table.c.disagreement.is_not(None),
-        table.c.judged.is_(True),
     ]
     if after is not None:
         where.append(table.c.at > after)

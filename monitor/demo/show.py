@@ -241,8 +241,7 @@ class _Teller:
     def _recent(self, champion: str) -> float | None:
         with self._engine.begin() as connection:
             points = evaluation.estimates(connection, model=champion, limit=1)
-            losses = evaluation.recent_losses(connection, champion, limit=100)
-        return sum(losses) / len(losses) if points and losses else None
+        return points[-1].recent.estimate if points and points[-1].recent else None
 
 
 def _print(console: Console, found: Figures) -> None:

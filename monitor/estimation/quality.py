@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
+from monitor.estimation.asymp_cs import TIGHTEST_AT, asymptotic_sequence, one_look
 from monitor.estimation.beta_binomial import clopper_pearson, confidence_sequence
 from monitor.estimation.wording import number, percent, span
 from schemas.signals import Interval
@@ -37,6 +39,16 @@ class JudgedWindow(msgspec.Struct, frozen=True, kw_only=True):
     squares: float
     #: losses of the uniform draw
     uniform: Moments
+
+    @property
+    def scores(self) -> Moments:
+        """Moments of the scores of all tickets."""
+        return Moments(self.tickets, self.total, self.squares)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all of its labels came from the uniform draw."""
+        return self.labels == self.uniform.n
 
 
 class QualityEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,46 +82,93 @@ class QualityEstimate(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def total_of(windows: Sequence[JudgedWindow]) -> JudgedWindow:
+    """Return the sums over windows of one stream; at least one of them."""
+    first, last = windows[0], windows[-1]
+    uniform = Moments()
+    for window in windows:
+        uniform = uniform.merge(window.uniform)
+    return JudgedWindow(
+        segment=first.segment,
+        model=first.model,
+        start=first.start,
+        end=last.end,
+        tickets=sum(window.tickets for window in windows),
+        labels=sum(window.labels for window in windows),
+        lost=sum(window.lost for window in windows),
+        total=math.fsum(window.total for window in windows),
+        squares=math.fsum(window.squares for window in windows),
+        uniform=uniform,
+    )
+
+
+def newest(windows: Sequence[JudgedWindow], labels: int) -> JudgedWindow:
+    """Return the sums over the newest windows that hold so many labels, or over all there are."""
+    held = 0
+    for first in range(len(windows) - 1, 0, -1):
+        held += windows[first].labels
+        if held >= labels:
+            return total_of(windows[first:])
+    return total_of(windows)
+
+
+def band(window: JudgedWindow, alpha: float = 0.05, *, tightest_at: int = TIGHTEST_AT) -> Interval:
+    """Bounds that any number of looks leaves valid; [0, 1] before the first label.
+
+    Exact where every label came from the uniform draw, else asymptotic.
+    """
+    if not window.labels:
+        return Interval(0.0, 0.0, 1.0)
+    if window.is_uniform:
+        return confidence_sequence(window.uniform.total, window.uniform.n, alpha)
+    return asymptotic_sequence(window.scores, window.labels, alpha, tightest_at=tightest_at)
+
+
+def glance(window: JudgedWindow) -> Interval:
+    """Bounds for one look; [0, 1] before the first label."""
+    if not window.labels:
+        return Interval(0.0, 0.0, 1.0)
+    if window.is_uniform:
+        return clopper_pearson(window.uniform.total, window.uniform.n)
+    return one_look(window.scores)
+
+
 def estimate_quality(
-    *,
-    segment: str,
-    model: str,
-    at: float,
-    losses: Moments,
-    recent: Sequence[float],
-    tolerance: float,
+    lifetime: JudgedWindow, recent: JudgedWindow, tolerance: float
 ) -> QualityEstimate:
     """Judge where the disagreement stands.
 
     Parameters
     ----------
-    losses: moments of all labels of this student in [0, 1]; they merge over shards and windows.
-    recent: the newest of those losses, as many as the recent figure shall rest on.
+    lifetime: sums over all windows of this student in this segment.
+    recent: sums over the newest of them.
 
-    Both intervals are ones of 95 %. `out` when the lifetime's or the recent interval lies above the tolerance; `within` when the
-    lifetime's lies below and the recent mean does too; `unsure` otherwise.
+    Both intervals are ones of 95 %. `out` when one of them lies above the tolerance; `within`
+    when the lifetime's lies below and the recent mean does too; `unsure` otherwise.
 
-    >>> now = estimate_quality(
-    ...     segment="*", model="m1", at=0.0, losses=Moments(4000, 300.0, 300.0),
-    ...     recent=[0.0] * 460 + [1.0] * 40, tolerance=0.1)
+    >>> def window(n: int, total: float) -> JudgedWindow:
+    ...     return JudgedWindow(segment="*", model="m1", start=0.0, end=600.0, tickets=20 * n,
+    ...         labels=n, lost=0, total=20 * total, squares=0.0, uniform=Moments(n, total, total))
+    >>> now = estimate_quality(window(4000, 300.0), window(500, 40.0), tolerance=0.1)
     >>> now.state
     'within'
     >>> print(now.sentence)  # doctest: +NORMALIZE_WHITESPACE
     within: disagreement 8.0 % over the last 500 labels (95 % interval 5.8 to 10.7 %, one look),
     7.5 % over all 4,000 (95 % interval 6.1 to 9.0 %, any number of looks); limit 10.0 %
     """
-    lifetime = confidence_sequence(losses.total, losses.n) if losses.n else None
-    window = clopper_pearson(sum(recent), len(recent)) if recent else None
+    known = lifetime.labels > 0
+    always = band(lifetime) if known else None
+    now = glance(recent) if recent.labels else None
     return QualityEstimate(
-        segment=segment,
-        model=model,
-        at=at,
-        n=losses.n,
-        lifetime=lifetime,
-        recent_n=len(recent),
-        recent=window,
+        segment=lifetime.segment,
+        model=lifetime.model,
+        at=lifetime.end,
+        n=lifetime.labels,
+        lifetime=always,
+        recent_n=recent.labels,
+        recent=now,
         tolerance=tolerance,
-        state=_state(losses.n, lifetime, window, tolerance),
+        state=_state(lifetime.labels, always, now, tolerance),
     )
 
 

@@ -44,7 +44,7 @@ def tally(
     strata_of: Callable[[int, str], Sequence[Stratum]],
     *,
     prior: float,
-    trust: Callable[[str], float],
+    trust: Callable[[str], float | None],
 ) -> list[Tally]:
     """Return what a window says, a student at a time.
 
@@ -55,7 +55,8 @@ def tally(
     strata_of: the table of a plan's version for a student.
     prior: what is expected of a ticket of which no calibration says more: the tolerance, so that
         tickets nobody asked about say nothing for or against it.
-    trust: how far a student's calibration is believed (`eta`), from earlier windows alone.
+    trust: how far a student's calibration is believed (`eta`), from earlier windows alone; None:
+        not at all yet.
     """
     found: dict[str, _Sum] = {}
     mine: dict[tuple[int, str], list[Drawn]] = {}
@@ -94,11 +95,11 @@ class _Sum:
         strata: Sequence[Stratum],
         *,
         prior: float,
-        trust: float,
+        trust: float | None,
     ) -> None:
         expected = [
             prior
-            if stratum.expected is None
+            if stratum.expected is None or trust is None
             else expectation(stratum.expected, stratum.probability, trust)
             for stratum in strata
         ]
@@ -113,9 +114,9 @@ class _Sum:
             self.values[x] += 1
             if ticket.uniform:
                 self.uniform = self.uniform.merge(Moments(1, ticket.loss, ticket.loss**2))
-        for stratum, count in silent.items():
+        for place, count in silent.items():
             if count > 0:
-                self.values[expected[stratum]] += count
+                self.values[expected[place]] += count
         for g, stratum in zip(expected, strata, strict=True):
             self.lowest = max(self.lowest, -score(g, stratum.probability, 0.0))
             self.kinds.add((stratum.expected, stratum.probability))

@@ -78,7 +78,9 @@ def gather(
         signals=tuple(
             signal
             for signal in evaluation.signals(connection, model=serving.artefact_id)
-            if signal.severity != "info" and signal.detector != "drift"
+            if signal.severity != "info"
+            and signal.detector != "drift"
+            and signal.contract == contract.hash
         ),
         drifts=drifting.standing(connection),
         quality=_quality(connection, serving.artefact_id),
@@ -111,7 +113,7 @@ def gather(
 
 
 def _quality(connection: sa.Connection, model: str) -> tuple[Quality, ...]:
-    found = evaluation.estimates(connection, model=model, limit=1)
+    found = evaluation.newest_estimates(connection, model)
     return tuple(
         Quality(
             segment=e.segment,

@@ -1,8 +1,8 @@
-"""What the evaluator reads and writes: labels to judge, windows, detectors, signals, estimates."""
+"""What the evaluator reads and writes: windows, detectors, signals, estimates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -11,44 +11,13 @@ import sqlalchemy as sa
 from monitor.estimation.quality import QualityEstimate
 from schemas import tables
 from schemas.journal import insert
-from schemas.samples import Label, Sample
 from schemas.signals import Signal
-from schemas.windows import Moments, WindowSummary
+from schemas.windows import WindowSummary
 
 _encode = msgspec.json.Encoder().encode
-_decode_label = msgspec.json.Decoder(Label).decode
-_decode_sample = msgspec.json.Decoder(Sample).decode
 _decode_window = msgspec.json.Decoder(WindowSummary).decode
 _decode_signal = msgspec.json.Decoder(Signal).decode
 _decode_estimate = msgspec.json.Decoder(QualityEstimate).decode
-
-
-class Judgeable(NamedTuple):
-    """A label that no detector has seen, with the sample it belongs to."""
-
-    label: Label
-    sample: Sample
-
-
-def unjudged(connection: sa.Connection, limit: int) -> list[Judgeable]:
-    """Return labels that were not judged yet, by event time."""
-    label, sample = tables.label, tables.sample
-    rows = connection.execute(
-        sa.select(label.c.body, sample.c.body)
-        .join(sample, sample.c.ticket_id == label.c.ticket_id)
-        .where(label.c.judged.is_(False))
-        .order_by(label.c.at, label.c.ticket_id)
-        .limit(limit)
-    )
-    return [Judgeable(_decode_label(one), _decode_sample(two)) for one, two in rows]
-
-
-def mark_judged(connection: sa.Connection, ticket_ids: Sequence[str]) -> None:
-    """Say that these labels were judged: in the transaction that holds the findings."""
-    table = tables.label
-    for start in range(0, len(ticket_ids), 500):
-        part = ticket_ids[start : start + 500]
-        connection.execute(sa.update(table).where(table.c.ticket_id.in_(part)).values(judged=True))
 
 
 def number(connection: sa.Connection, name: str, default: float) -> float:
@@ -123,6 +92,14 @@ def detector_states(connection: sa.Connection, models: Iterable[str]) -> dict[De
     return {DetectorKey(*row[:4]): row[4] for row in rows}
 
 
+def detector_state(connection: sa.Connection, key: DetectorKey) -> bytes | None:
+    """Return one detector's stored state; None before its first value."""
+    table = tables.detector_state
+    where = [table.c[name] == value for name, value in key._asdict().items()]
+    found: bytes | None = connection.scalar(sa.select(table.c.body).where(*where))
+    return found
+
+
 def write_detector_states(
     connection: sa.Connection, states: dict[DetectorKey, bytes], now: float
 ) -> None:
@@ -177,44 +154,26 @@ def add_estimate(connection: sa.Connection, estimate: QualityEstimate) -> None:
     )
 
 
+def newest_estimates(connection: sa.Connection, model: str) -> list[QualityEstimate]:
+    """Return the newest point of each segment's curve, of one student."""
+    table = tables.estimate
+    newest = sa.select(sa.func.max(table.c.id)).where(table.c.model == model)
+    query = sa.select(table.c.body).where(table.c.id.in_(newest.group_by(table.c.segment)))
+    found = [_decode_estimate(body) for (body,) in connection.execute(query)]
+    return sorted(found, key=lambda estimate: estimate.segment)
+
+
 def estimates(
     connection: sa.Connection, *, model: str | None = None, limit: int = 1
 ) -> list[QualityEstimate]:
-    """Return the newest points of the quality curve, oldest of them first."""
+    """Return the newest points of the quality curve of all traffic, oldest of them first."""
     table = tables.estimate
-    query = sa.select(table.c.body).order_by(table.c.id.desc()).limit(limit)
+    query = (
+        sa.select(table.c.body)
+        .where(table.c.segment == "*")
+        .order_by(table.c.id.desc())
+        .limit(limit)
+    )
     if model is not None:
         query = query.where(table.c.model == model)
     return [_decode_estimate(body) for (body,) in connection.execute(query)][::-1]
-
-
-def recent_losses(connection: sa.Connection, model: str, limit: int) -> list[float]:
-    """Return the newest judged disagreements of uniformly drawn samples, oldest first."""
-    table = tables.label
-    rows = connection.execute(
-        sa.select(table.c.disagreement)
-        .where(
-            table.c.model == model,
-            table.c.reason == "random",
-            table.c.judged.is_(True),
-            table.c.disagreement.is_not(None),
-        )
-        .order_by(table.c.at.desc(), table.c.ticket_id.desc())
-        .limit(limit)
-    )
-    return [float(d) for (d,) in rows][::-1]
-
-
-def loss_moments(connection: sa.Connection, model: str) -> Moments:
-    """Return the moments of all judged disagreements of one student's generation."""
-    table = tables.label
-    loss = table.c.disagreement
-    row = connection.execute(
-        sa.select(sa.func.count(), sa.func.sum(loss), sa.func.sum(loss * loss)).where(
-            table.c.model == model,
-            table.c.reason == "random",
-            table.c.judged.is_(True),
-            loss.is_not(None),
-        )
-    ).one()
-    return Moments(int(row[0]), float(row[1] or 0.0), float(row[2] or 0.0))

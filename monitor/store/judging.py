@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -14,6 +15,20 @@ from schemas.samples import ESTIMATED, Sample
 from schemas.windows import Moments
 
 _decode_sample = msgspec.json.Decoder(Sample).decode
+
+
+def nth_start(connection: sa.Connection, *, after: float, until: float, nth: int) -> float:
+    """Return the `nth` start of a window in `(after, until]`; `until` where there are fewer."""
+    table = tables.window
+    found = connection.scalar(
+        sa.select(table.c.start)
+        .distinct()
+        .where(table.c.start > after, table.c.start <= until)
+        .order_by(table.c.start)
+        .offset(nth - 1)
+        .limit(1)
+    )
+    return until if found is None else float(found)
 
 
 def first_unsettled(
@@ -92,26 +107,34 @@ def add(connection: sa.Connection, windows: Sequence[JudgedWindow]) -> None:
 
 
 def newest(
-    connection: sa.Connection, segment: str, model: str, *, limit: int
+    connection: sa.Connection, segment: str, model: str, *, until: float, limit: int
 ) -> list[JudgedWindow]:
-    """Return the newest judged windows of one stream, oldest of them first."""
+    """Return the newest judged windows of one stream that end by `until`, oldest of them first."""
     table = tables.judged_window
     rows = connection.execute(
         sa.select(table)
-        .where(table.c.segment == segment, table.c.model == model)
+        .where(*_stream(segment, model), table.c.end <= until)
         .order_by(table.c.start.desc())
         .limit(limit)
     ).mappings()
     return [_window(dict(row)) for row in rows][::-1]
 
 
-def _window(row: dict[str, float]) -> JudgedWindow:
-    uniform = Moments(*(row.pop(name) for name in _UNIFORM))
-    return JudgedWindow(**row, uniform=uniform)
+def _window(row: Mapping[str, Any]) -> JudgedWindow:
+    uniform = Moments(*(row[name] for name in _UNIFORM))
+    kept = {name: value for name, value in row.items() if name not in _UNIFORM}
+    return JudgedWindow(**kept, uniform=uniform)
 
 
-def lifetime(connection: sa.Connection, segment: str, model: str) -> JudgedWindow | None:
-    """Return the sum of all judged windows of one stream; None where there is none."""
+def _stream(segment: str, model: str) -> tuple[Any, Any]:
+    table = tables.judged_window
+    return table.c.segment == segment, table.c.model == model
+
+
+def lifetime(
+    connection: sa.Connection, segment: str, model: str, *, until: float
+) -> JudgedWindow | None:
+    """Return the sum of a stream's judged windows that end by `until`; None where there is none."""
     table = tables.judged_window
     sums = [sa.func.sum(table.c[name]).label(name) for name in (*_SUMS, *_UNIFORM)]
     row = (
@@ -120,7 +143,7 @@ def lifetime(connection: sa.Connection, segment: str, model: str) -> JudgedWindo
                 sa.func.min(table.c.start).label("start"),
                 sa.func.max(table.c.end).label("end"),
                 *sums,
-            ).where(table.c.segment == segment, table.c.model == model)
+            ).where(*_stream(segment, model), table.c.end <= until)
         )
         .mappings()
         .one()

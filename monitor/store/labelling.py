@@ -215,7 +215,6 @@ def write_labels(connection: sa.Connection, answered: Sequence[tuple[Claim, Labe
                 "reason": claimed.sample.reason,
                 "model": claimed.sample.model,
                 "disagreement": label.disagreement,
-                "judged": False,
                 "body": _encode(label),
             }
             for claimed, label in answered

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import sqlalchemy as sa
-from factories import START, answer, records, ticket, traffic
+from factories import START, records, traffic
 
 from monitor.alerts.stages import AlertSettings
 from monitor.comparators import COMPARATORS
@@ -17,6 +17,7 @@ from monitor.loops.consume import ConsumeLoop, ConsumeSettings
 from monitor.loops.evaluate import EvaluateLoop, EvaluateSettings
 from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.notify import NotifyLoop
+from monitor.loops.teaching import TeachingSettings
 from monitor.pipeline import PipelineSettings
 from monitor.sampling import SamplingPlan
 from monitor.sources import Record
@@ -43,11 +44,16 @@ def engine(tmp_path: Path) -> sa.Engine:
 
 
 def consumer(
-    engine: sa.Engine, log: Sequence[Record], owner: str = "a", rate: float = 0.5, batch: int = 100
+    engine: sa.Engine,
+    log: Sequence[Record],
+    owner: str = "a",
+    rate: float = 0.5,
+    batch: int = 100,
+    window_seconds: float = 600.0,
 ) -> ConsumeLoop:
     settings = ConsumeSettings(
         owner=owner,
-        pipeline=PipelineSettings(),
+        pipeline=PipelineSettings(window_seconds=window_seconds),
         salt="test",
         first_plan=SamplingPlan(random_rate=rate),
     )
@@ -330,10 +336,9 @@ def test_an_abstention_is_kept_and_judges_nobody(engine: sa.Engine) -> None:
     queue(engine, 1)
     assert labeller(engine, ScriptedTeacher({})).once(START).labelled == 1
     assert states(engine) == {"abstained": 1}
-    turn = evaluator(engine).once(START + 1)
-    assert turn.judged == 1
+    evaluator(engine).once(START + 1)
     with engine.begin() as connection:
-        assert evaluation.loss_moments(connection, "m1").n == 0
+        assert evaluation.estimates(connection) == []
 
 
 # --- evaluate and notify ---------------------------------------------------------------------
@@ -341,16 +346,25 @@ def test_an_abstention_is_kept_and_judges_nobody(engine: sa.Engine) -> None:
 
 def evaluator(engine: sa.Engine, owner: str = "a", tolerance: float = 0.1) -> EvaluateLoop:
     alerts = AlertSettings(instance="test", channels=("phone",))
-    settings = EvaluateSettings(owner=owner, lane="default", alerts=alerts, stale_seconds=1e9)
+    settings = EvaluateSettings(
+        owner=owner,
+        lane="default",
+        alerts=alerts,
+        teaching=TeachingSettings(salt="test", random_rate=1.0, compare=COMPARATORS["label"]),
+        stale_seconds=1e9,
+    )
     return EvaluateLoop(engine, QualityContract(tolerance=tolerance), settings)
 
 
 def judged_world(
     engine: sa.Engine, outputs: Sequence[str], each: Callable[[float], None] = lambda _: None
 ) -> list[Event]:
-    """Consume and label traffic of which the teacher says "a" to everything."""
-    events = traffic(outputs)
-    drain(consumer(engine, records(events), rate=1.0))
+    """Consume and label traffic of which the teacher says "a" to everything.
+
+    It stands in windows of 50 tickets; one pair that comes much later closes them all.
+    """
+    events = [*traffic(outputs), *traffic(["a"], START + len(outputs) + 1000, model="later")]
+    drain(consumer(engine, records(events), rate=1.0, window_seconds=50.0))
     script = {e.ticket_id: "a" for e in events if isinstance(e, Ticket)}
     loop = labeller(engine, ScriptedTeacher(script))
     now = START + len(outputs)
@@ -367,7 +381,8 @@ def test_each_label_is_judged_once(engine: sa.Engine) -> None:
     assert sum(counts) == 150
     assert counts[-1] == 0
     with engine.begin() as connection:
-        assert evaluation.loss_moments(connection, "m1").n == 150
+        (point,) = evaluation.newest_estimates(connection, "m1")
+    assert point.n == 150
 
 
 def test_an_evaluator_that_starts_anew_goes_on_where_the_last_one_stopped(
@@ -415,7 +430,7 @@ def paged(engine: sa.Engine) -> float:
     """A world in which the student left its bounds; returns the time now."""
     judged_world(engine, ["a", "b"] * 100)
     now = START + 500
-    with engine.begin() as connection:  # long ago, so that this is no news
+    with engine.begin() as connection:
         contract = QualityContract(tolerance=0.1)
         accept(connection, contract, after=None, actor="kim", reason="agreed", now=START - 1e6)
     evaluator(engine).once(now)
@@ -483,16 +498,18 @@ def test_a_channel_that_fails_and_is_removed_is_no_trouble_any_more(engine: sa.E
     assert "NotificationsFailing" not in alert_names(engine)
 
 
-def test_only_the_uniform_draw_is_judged(engine: sa.Engine) -> None:
-    events = [ticket("t1"), answer("t1", output="b")]
-    drain(consumer(engine, records(events), rate=1.0))
+def test_labels_that_training_asked_for_judge_nobody(engine: sa.Engine) -> None:
+    events = [*traffic(["b"]), *traffic(["a"], START + 5000, model="later")]
+    drain(consumer(engine, records(events[:2]), rate=1.0))
     with engine.begin() as connection:
         body = connection.scalar(sa.select(tables.sample.c.body))
         chosen = msgspec.structs.replace(msgspec.json.decode(body, type=Sample), reason="requested")
         connection.execute(
             sa.update(tables.sample).values(reason="requested", body=msgspec.json.encode(chosen))
         )
-    labeller(engine, ScriptedTeacher({"t1": "a"})).once(START)
-    assert evaluator(engine).once(START + 1).judged == 1
+    drain(consumer(engine, records(events), rate=1.0))
+    labeller(engine, ScriptedTeacher({"m1-000000": "a", "later-000000": "a"})).once(START)
+    assert evaluator(engine).once(START + 5000).judged == 0
     with engine.begin() as connection:
-        assert evaluation.detector_states(connection, ["m1"]) == {}
+        assert evaluation.estimates(connection)[-1].n == 0
+        assert evaluation.signals(connection) == []

@@ -5,58 +5,117 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from monitor.estimation import QualityEstimate, QualityState, estimate_quality
+from monitor.estimation.quality import (
+    JudgedWindow,
+    QualityEstimate,
+    QualityState,
+    band,
+    estimate_quality,
+    glance,
+    newest,
+    total_of,
+)
+from monitor.estimation.since import describe, since
 from schemas.windows import Moments
 
 
-def look(total: float, n: int, recent: list[float]) -> QualityEstimate:
-    return estimate_quality(
+def window(wrong: float, labels: int, at: int = 0, rate: float = 0.05) -> JudgedWindow:
+    """A window of a uniform sample, as the scores of all its tickets have it."""
+    return JudgedWindow(
         segment="*",
         model="m1",
-        at=1000.0,
-        losses=Moments(n, total, total),
-        recent=recent,
-        tolerance=0.1,
+        start=600.0 * at,
+        end=600.0 * (at + 1),
+        tickets=round(labels / rate),
+        labels=labels,
+        lost=0,
+        total=wrong / rate,
+        squares=wrong / rate**2,
+        uniform=Moments(labels, wrong, wrong),
     )
 
 
-def losses(wrong: int, n: int) -> list[float]:
-    return [1.0] * wrong + [0.0] * (n - wrong)
+def weighted(wrong: int, labels: int, at: int = 0) -> JudgedWindow:
+    """The same, but half of the labels were not drawn uniformly."""
+    half = Moments(labels // 2, wrong / 2, wrong / 2)
+    return msgspec.structs.replace(window(wrong, labels, at), uniform=half)
 
 
-CASES: list[tuple[str, float, int, list[float], QualityState]] = [
-    ("nothing is known", 0, 0, [], "not enough labels"),
-    ("99 labels tell nothing yet", 60, 99, losses(60, 99), "not enough labels"),
-    ("a long good life, and a good present", 350, 5000, losses(35, 500), "within"),
-    ("a mean below the limit, but too few labels to be sure", 18, 200, losses(18, 200), "unsure"),
-    ("a good life, and a present a little above", 350, 5000, losses(55, 500), "unsure"),
-    ("a good life, and a present far above", 400, 5000, losses(90, 500), "out"),
-    ("a bad life", 800, 5000, losses(80, 500), "out"),
+def look(lifetime: tuple[float, int], recent: tuple[float, int]) -> QualityEstimate:
+    return estimate_quality(window(*lifetime), window(*recent), tolerance=0.1)
+
+
+CASES: list[tuple[str, tuple[float, int], tuple[float, int], QualityState]] = [
+    ("nothing is known", (0, 0), (0, 0), "not enough labels"),
+    ("99 labels tell nothing yet", (60, 99), (60, 99), "not enough labels"),
+    ("a long good life, and a good present", (350, 5000), (35, 500), "within"),
+    ("a mean below the limit, too few labels to be sure", (18, 200), (18, 200), "unsure"),
+    ("a good life, and a present a little above", (350, 5000), (55, 500), "unsure"),
+    ("a good life, and a present far above", (400, 5000), (90, 500), "out"),
+    ("a bad life", (800, 5000), (80, 500), "out"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("total", "n", "recent", "state"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+    ("lifetime", "recent", "state"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
-def test_the_state_is(total: float, n: int, recent: list[float], state: QualityState) -> None:
-    assert look(total, n, recent).state == state
+def test_the_state_is(
+    lifetime: tuple[float, int], recent: tuple[float, int], state: QualityState
+) -> None:
+    assert look(lifetime, recent).state == state
 
 
 def test_an_estimate_survives_the_journal() -> None:
-    for estimate in (look(0, 0, []), look(350.25, 5000, losses(35, 500))):
+    for estimate in (look((0, 0), (0, 0)), look((350.25, 5000), (35, 500))):
         body = msgspec.json.encode(estimate)
         assert msgspec.json.decode(body, type=QualityEstimate) == estimate
 
 
 def test_the_sentence_names_both_means_and_the_limit() -> None:
-    sentence = look(350, 5000, losses(40, 500)).sentence
+    sentence = look((350, 5000), (40, 500)).sentence
     for figure in ("8.0 %", "last 500 labels", "7.0 %", "all 5,000", "limit 10.0 %"):
         assert figure in sentence
-    assert look(0, 0, []).sentence == "no labels yet"
+    assert look((0, 0), (0, 0)).sentence == "no labels yet"
 
 
-def test_moments_of_shards_merged_in_any_order_give_the_same_estimate() -> None:
-    parts = [Moments(100, 8.0, 8.0), Moments(400, 21.0, 21.0), Moments(37, 2.0, 2.0)]
-    forward = parts[0].merge(parts[1]).merge(parts[2])
-    backward = parts[2].merge(parts[1].merge(parts[0]))
-    assert look(forward.total, forward.n, [0.0]) == look(backward.total, backward.n, [0.0])
+def test_windows_added_in_any_grouping_give_the_same_sums() -> None:
+    parts = [window(8, 100, 0), window(21, 400, 1), window(2, 37, 2)]
+    assert total_of([total_of(parts[:2]), parts[2]]) == total_of([parts[0], total_of(parts[1:])])
+
+
+def test_the_newest_windows_hold_at_least_so_many_labels() -> None:
+    parts = [window(8, 100, 0), window(21, 400, 1), window(2, 37, 2)]
+    assert newest(parts, 37).labels == 37
+    assert newest(parts, 38).labels == 437
+    assert newest(parts, 10_000).labels == 537, "or all there are"
+
+
+def test_the_intervals_of_a_weighted_sample_are_about_as_wide_as_of_a_uniform_one() -> None:
+    for bounds in (band, glance):
+        one, other = bounds(window(80, 1000)), bounds(weighted(80, 1000))
+        assert other.estimate == pytest.approx(0.08)
+        ratio = (other.upper - other.lower) / (one.upper - one.lower)
+        assert 0.8 < ratio < 1.6, bounds.__name__
+
+
+@pytest.mark.parametrize("make", [window, weighted])
+def test_the_beginning_of_the_evidence_is_found(make: object) -> None:
+    good = [make(4, 50, at) for at in range(40)]  # type: ignore[operator]
+    bad = [make(15, 50, at) for at in range(40, 46)]  # type: ignore[operator]
+    began = since([*good, *bad], labels=46 * 50, tolerance=0.1)
+    assert began.start == pytest.approx(600 * 40, abs=1200)
+    assert began.interval.lower > 0.08
+    assert began.interval.upper < 0.6
+
+
+def test_the_windows_before_those_looked_at_count_as_labels_only() -> None:
+    seen = [*(window(4, 50, at) for at in range(40)), window(20, 50, 40), window(20, 50, 41)]
+    whole, part = since(seen, 42 * 50, 0.1), since(seen[-10:], 42 * 50, 0.1)
+    assert whole == part
+
+
+def test_a_finding_is_described_in_figures() -> None:
+    seen = [window(4, 50, at) for at in range(20)] + [window(20, 50, 20)]
+    words = describe(seen, total_of(seen), 0.1)
+    assert "40.0 % over the last 50 labels" in words
+    assert "all 1,050 labels of this student 9.5 %" in words

@@ -216,13 +216,11 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=16), nullable=False),
         sa.Column("model", sa.String(length=128), nullable=False),
         sa.Column("disagreement", sa.Float(), nullable=True),
-        sa.Column("judged", sa.Boolean(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("ticket_id", name=op.f("pk_label")),
     )
     with op.batch_alter_table("label", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_label_at"), ["at"], unique=False)
-        batch_op.create_index("ix_label_judged_at", ["judged", "at"], unique=False)
         batch_op.create_index("ix_label_model_at", ["model", "at"], unique=False)
 
     op.create_table(

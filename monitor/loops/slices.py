@@ -1,0 +1,84 @@
+"""Slices of event time that can be judged: closed by the watermark, and with their labels there.
+
+They are judged in their order, each as a whole: when every ticket that was drawn from it is
+labelled, or was waited for long enough. Whatever comes later is not counted. So the same windows
+give the same findings, however often the process was stopped in between, and a label is judged
+once because its window is.
+
+Order matters to the guarantee: were tickets that nobody asked about judged before the labels of
+the others came, then during an outage of the teacher only the calibration would speak.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from monitor.estimation.tally import Drawn
+from monitor.store import evaluation, judging
+from schemas.samples import Sample
+from schemas.windows import WindowSummary
+
+#: slices of event time that are taken in one turn
+SLICES: Final = 200
+#: start of the newest window that was judged
+JUDGED: Final = "windows_judged"
+
+
+class Slice(NamedTuple):
+    """One slice of event time that is ready to be judged."""
+
+    start: float
+    #: one of each segment
+    windows: tuple[WindowSummary, ...]
+    #: by event time: what was drawn for the estimates, and what the teacher said of it
+    samples: tuple[tuple[Sample, Drawn], ...]
+
+    @property
+    def end(self) -> float:
+        """Event time at which it ends, seconds UTC."""
+        return self.start + self.windows[0].length
+
+
+def ready(
+    connection: sa.Connection, *, now: float, idle_seconds: float, patience: float
+) -> list[Slice]:
+    """Return the slices that can be judged now, oldest first, and count them as judged.
+
+    Parameters
+    ----------
+    idle_seconds: a shard that wrote nothing for so long holds no window open.
+    patience: how long after it was queued a sample is waited for, seconds.
+    """
+    after = judged_until(connection)
+    closed = _closed(connection, after, evaluation.watermark(connection, now - idle_seconds))
+    if not closed:
+        return []
+    last = closed[-1].start
+    unsettled = judging.first_unsettled(
+        connection, after=after, until=last, queued_after=now - patience
+    )
+    samples = judging.drawn(connection, after=after, until=last)
+    slices = [
+        Slice(start, tuple(windows), tuple(samples.get(start, ())))
+        for start, windows in groupby(closed, key=lambda window: window.start)
+        if unsettled is None or start < unsettled
+    ]
+    if slices:
+        evaluation.set_number(connection, JUDGED, slices[-1].start)
+    return slices
+
+
+def judged_until(connection: sa.Connection) -> float:
+    """Return the start of the newest slice that was judged; minus infinity before the first."""
+    return evaluation.number(connection, JUDGED, float("-inf"))
+
+
+def _closed(connection: sa.Connection, after: float, done: float | None) -> list[WindowSummary]:
+    if done is None:
+        return []
+    until = judging.nth_start(connection, after=after, until=done, nth=SLICES)
+    found = evaluation.windows(connection, after=after, until=until)
+    return [window for window in found if window.start + window.length <= done]
