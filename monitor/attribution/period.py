@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from schemas.samples import Label, Sample
+from schemas.samples import ESTIMATED, Label, Sample
 from schemas.windows import WindowSummary
-
-#: reasons whose samples say how all traffic fares, each with its probability
-DRAWN: Final = frozenset({"random", "risky"})
 
 
 class Answered(NamedTuple):
@@ -44,7 +41,7 @@ class Period(NamedTuple):
         return [
             Loss(sample, label, label.disagreement, 1 / probability)
             for sample, label, probability in self.answered
-            if sample.reason in DRAWN
+            if sample.reason in ESTIMATED
             and sample.served_by == "student"
             and label.disagreement is not None
         ]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.attribution import Answered, Attribution, Period, attribute
+from monitor.attribution import Answered, Attribution, Period, attribute, beginning
 from monitor.attribution.parts import OTHERS, Rate, segment_of, split
 from monitor.attribution.repeats import Repeats
 from schemas.samples import Label, Sample
@@ -405,3 +405,32 @@ def test_windows_in_any_order_of_segments_say_the_same() -> None:
         Period([*later, *now().windows], now().answered),
     )
     assert one == two
+
+
+# --- since when ------------------------------------------------------------------------------
+
+
+def moments(*wrong: int) -> list[Moments]:
+    return [Moments(100, float(n), float(n)) for n in wrong]
+
+
+@pytest.mark.parametrize(
+    ("prose", "found", "expected"),
+    [
+        ("a step", moments(*[8] * 30, *[25] * 4), 30),
+        ("a step of one window, so far", moments(*[8] * 30, 40), 30),
+        ("bad from the first window on", moments(*[25] * 30), 0),
+        ("a wobble", moments(*[8, 11] * 20), 0),
+        ("a fall is no rise", moments(*[25] * 20, *[8] * 20), 0),
+        ("one window", moments(9), 0),
+        ("no ticket at all", [Moments()] * 3, 0),
+        ("not one loss", moments(*[0] * 9), 0),
+        ("quiet windows between", [*moments(*[8] * 20), *[Moments()] * 5, *moments(*[30] * 5)], 25),
+    ],
+)
+def test_the_rise_begins_where_the_means_lie_furthest_apart(
+    prose: str, found: list[Moments], expected: int
+) -> None:
+    begun = beginning(found)
+    # an empty window belongs to either side
+    assert begun == expected or all(w.n == 0 for w in found[begun:expected]), prose
