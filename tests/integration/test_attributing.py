@@ -1,0 +1,235 @@
+"""The causes of a finding, from the rows of a real journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from monitor.estimation.quality import JudgedWindow
+from monitor.loops.attributing import explained
+from monitor.sampling import SamplingPlan
+from monitor.store import attributing, judging, labelling, planning
+from schemas import tables
+from schemas.journal import ensure_schema, open_journal
+from schemas.samples import Label, Sample
+from schemas.signals import Signal
+from schemas.windows import Moments, WindowSummary
+
+#: a day of calm, then an hour in which deliveries are answered worse
+LENGTH, CALM, WORSE = 600.0, 144, 6
+BEGAN, ENDED = CALM * LENGTH, (CALM + WORSE) * LENGTH
+CLASSES = ("refund", "delivery")
+FOUND = Signal(
+    at=ENDED,
+    detector="level",
+    metric="disagreement",
+    segment="*",
+    model="m1",
+    severity="page",
+    statistic=5.0,
+    threshold=4.6,
+    n=300,
+    interval=None,
+    sentence="disagreement 30.0 %",
+)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sa.Connection]:
+    engine = open_journal(f"sqlite:///{tmp_path}/journal.db")
+    ensure_schema(engine)
+    with engine.begin() as opened:
+        planning.publish(opened, SamplingPlan(random_rate=0.1), 0.0)
+        yield opened
+    engine.dispose()
+
+
+def answered(
+    ticket_id: str, at: float, output: str, says: str, **facts: Any
+) -> tuple[Sample, Label]:
+    sample = Sample(
+        ticket_id=ticket_id,
+        at=at,
+        text=facts.get("text", "where is it"),
+        output=output,
+        model="m1",
+        served_by="student",
+        confidence=0.9,
+        segments=("*", facts.get("segment", "channel=mail")),
+        reason=facts.get("reason", "random"),
+        inclusion_probability=0.1,
+        plan=1,
+        window=at // LENGTH * LENGTH,
+    )
+    label = Label(
+        ticket_id=ticket_id,
+        at=at,
+        teacher="large",
+        prompt_hash="p1",
+        output=says,
+        abstained="",
+        probabilities=(),
+        disagreement=float(output != says),
+        comparator="label",
+        latency_ms=0.0,
+        input_tokens=0,
+        output_tokens=0,
+        cost_usd=0.0,
+    )
+    return sample, label
+
+
+def drawn(number: int) -> list[tuple[Sample, Label]]:
+    """Ten labels of a window, of which now and then one is wrong; later all deliveries are."""
+    worse = number >= CALM
+    found = []
+    for n in range(10):
+        output = CLASSES[n % 2]
+        wrong = output == "delivery" if worse else n == 0 and number % 2 == 0
+        found.append(
+            answered(
+                f"{number}-{n}",
+                number * LENGTH + n,
+                output,
+                "size" if wrong else output,
+                text=f"the locker is full {n}" if worse else f"where is parcel {n}",
+                segment="channel=mail" if n < 6 else "channel=app",
+            )
+        )
+    return found
+
+
+def canaries(at: float, changed: int) -> list[tuple[Sample, Label]]:
+    return [
+        answered(
+            f"canary-{at}-{n}", at, "refund", "size" if n < changed else "refund", reason="sentinel"
+        )
+        for n in range(100)
+    ]
+
+
+def fill(connection: sa.Connection, *, canaries_changed: int = 0) -> None:
+    found = [*canaries(BEGAN - 5000.0, 0), *canaries(BEGAN + 100.0, canaries_changed)]
+    for number in range(CALM + WORSE):
+        start, worse = number * LENGTH, number >= CALM
+        found += drawn(number)
+        add_window(connection, start, {3: 100, 9: 500} if worse else {3: 500, 9: 100})
+        judging.add(connection, [judged(start, wrong=5 if worse else 1 - number % 2)])
+    labelling.add_samples(connection, [sample for sample, _ in found], 0.0)
+    connection.execute(sa.insert(tables.label), [row(*one) for one in found])
+
+
+def row(sample: Sample, label: Label) -> dict[str, Any]:
+    return {
+        "ticket_id": label.ticket_id,
+        "at": label.at,
+        "labelled_at": label.at,
+        "reason": sample.reason,
+        "model": sample.model,
+        "disagreement": label.disagreement,
+        "body": msgspec.json.encode(label),
+    }
+
+
+def add_window(connection: sa.Connection, start: float, words: dict[int, int]) -> None:
+    every = WindowSummary(
+        segment="*",
+        start=start,
+        length=LENGTH,
+        pairs=100,
+        models={"m1": 100},
+        classes={"refund": 50, "delivery": 50},
+        words=words,
+        confidence_bins={40: 100},
+        text_length_bins={30: 100},
+        latency_bins={20: 100},
+    )
+    mail = WindowSummary(
+        segment="channel=mail",
+        start=start,
+        length=LENGTH,
+        pairs=60,
+        models={"m1": 60},
+        classes={"refund": 30, "delivery": 30},
+    )
+    for window in (every, mail):
+        connection.execute(
+            sa.insert(tables.window).values(
+                segment=window.segment, start=start, shard=0, body=msgspec.json.encode(window)
+            )
+        )
+
+
+def judged(start: float, wrong: int) -> JudgedWindow:
+    return JudgedWindow(
+        segment="*",
+        model="m1",
+        start=start,
+        end=start + LENGTH,
+        tickets=100,
+        labels=10,
+        lost=0,
+        total=10.0 * wrong,
+        squares=100.0 * wrong,
+        uniform=Moments(10, float(wrong), float(wrong)),
+    )
+
+
+def test_a_finding_says_where_it_comes_from_and_what_changed(connection: sa.Connection) -> None:
+    fill(connection)
+    told = explained(connection, FOUND)
+    assert told.sentence.startswith(
+        "disagreement 30.0 %; 45.0 points more than before (5.0 % -> 50.0 %, 1,440 and 60 labels), "
+        "all of it comes from within `delivery`"
+    )
+    assert "changed: inputs (" in told.sentence
+    assert "teacher (0 of 100 old questions answered otherwise" in told.sentence
+    assert msgspec.structs.replace(told, sentence="") == msgspec.structs.replace(FOUND, sentence="")
+
+
+def test_canaries_that_are_answered_otherwise_accuse_the_teacher(
+    connection: sa.Connection,
+) -> None:
+    fill(connection, canaries_changed=40)
+    assert "changed: teacher (40 of 100 old questions" in explained(connection, FOUND).sentence
+
+
+def test_a_segment_is_judged_by_its_own_tickets_and_by_every_canary(
+    connection: sa.Connection,
+) -> None:
+    fill(connection)
+    found = attributing.period(connection, since=BEGAN, until=ENDED, segment="channel=mail")
+    assert len(found.losses()) == 6 * WORSE
+    assert len(found.sentinels()) == 100
+    assert [window.pairs for window in found.traffic()] == [60] * WORSE
+    # nobody counted its words: then nobody knows whether they moved
+    assert all(window.words == {} for window in found.traffic())
+
+
+def test_a_ticket_stands_for_as_many_as_its_stratum_says(connection: sa.Connection) -> None:
+    planning.publish(
+        connection, SamplingPlan(random_rate=0.1, segment_rates={"channel=mail": 0.4}), 1.0
+    )
+    fill(connection)
+    found = attributing.period(connection, since=BEGAN, until=ENDED, segment="*")
+    assert {one.weight for one in found.losses()} == {10.0}
+
+
+def test_a_journal_of_many_segments_is_read_without_them(
+    connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(connection)
+    monkeypatch.setattr(attributing, "MOST_WINDOWS", 5)
+    found = attributing.period(connection, since=BEGAN, until=ENDED, segment="*")
+    assert {window.segment for window in found.windows} == {"*"}
+
+
+def test_a_finding_of_a_student_that_was_never_judged_stays_as_it_is(
+    connection: sa.Connection,
+) -> None:
+    assert explained(connection, FOUND) == FOUND
