@@ -36,10 +36,12 @@ app = typer.Typer(
 dlq = typer.Typer(help="Messages that could not be used, with their bytes.", no_args_is_help=True)
 db = typer.Typer(help="The journal's schema.", no_args_is_help=True)
 labels = typer.Typer(help="The teacher's answers.", no_args_is_help=True)
+gold = typer.Typer(help="People's answers, and what they say of the teacher.", no_args_is_help=True)
 contract = typer.Typer(help="The quality loss that was accepted.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
 app.add_typer(db, name="db")
 app.add_typer(labels, name="labels")
+app.add_typer(gold, name="gold")
 app.add_typer(contract, name="contract")
 
 ConfigOption = Annotated[
@@ -429,6 +431,45 @@ def labels_import(
     rows = (msgspec.structs.replace(row, text=redact(row.text)) for row in read_recorded(file))
     count = program.import_labels(rows, time.time())
     typer.echo(f"{count:,} labels are new; `proctord retrain --reason ...` distils from them")
+
+
+@gold.command("list")
+def gold_list(
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option(help="How many, the one drawn first at the head.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Which tickets a person should check next; the answer goes into a feedback event."""
+    from monitor import gold_page
+    from schemas.journal import reader
+
+    house = enter(config)
+    since = house.monitor.gold.since(time.time())
+    with reader(house.engine).begin() as connection:
+        found = gold_page.tasks(connection, drawn_after=since, limit=limit)
+    if as_json:
+        _print_json(gold_page.as_json(found))
+        return
+    for task in found:
+        typer.echo("\n".join(gold_page.task_lines(task)))
+    if not found:
+        typer.echo("no ticket waits for a person", err=True)
+
+
+@gold.command("status")
+def gold_status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """How often teacher and students are wrong by people's answers."""
+    from monitor import gold_page
+    from schemas.journal import reader
+
+    house = enter(config)
+    since = house.monitor.gold.since(time.time())
+    with reader(house.engine).begin() as connection:
+        found = gold_page.gather(connection, drawn_after=since)
+    if as_json:
+        _print_json(gold_page.as_json(found))
+    else:
+        _print_rows(gold_page.rows(found))
 
 
 # --- the contract ----------------------------------------------------------------------------

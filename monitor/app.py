@@ -114,6 +114,8 @@ class Monitor:
                     salt=settings.sampling.salt(),
                     random_rate=settings.sampling.random_rate,
                     compare=COMPARATORS[settings.task.comparator],
+                    gold=settings.gold,
+                    canaries=settings.canaries,
                 ),
                 drift=settings.drift,
                 recent_labels=settings.evaluation.recent_labels,

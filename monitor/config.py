@@ -8,8 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from monitor.canaries import CanarySettings
 from monitor.comparators import COMPARATORS
 from monitor.drift import DriftSettings
+from monitor.gold import GoldSettings
 from monitor.pipeline import PipelineSettings
 from monitor.sources.kafka_settings import KafkaSettings
 from monitor.teachers.http_settings import HttpTeacherSettings
@@ -164,6 +166,8 @@ class MonitorSettings(ProgramSettings):
     pipeline: Annotated[PipelineSettings, table_of(PipelineSettings)] = PipelineSettings()
     sampling: SamplingTable = SamplingTable()
     teacher: TeacherTable
+    gold: Annotated[GoldSettings, table_of(GoldSettings)] = GoldSettings()
+    canaries: Annotated[CanarySettings, table_of(CanarySettings)] = CanarySettings()
     evaluation: EvaluationTable = EvaluationTable()
     drift: Annotated[DriftSettings, table_of(DriftSettings)] = DriftSettings()
     alerts: AlertsTable = AlertsTable()

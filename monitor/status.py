@@ -16,6 +16,7 @@ from monitor.store import drifting, evaluation, labelling, reading
 from monitor.store.drifting import DriftReport
 from schemas.acceptance import Standing, stand
 from schemas.contract import QualityContract
+from schemas.teachers import UNKNOWN, TeacherStanding
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     #: hash of the contract that everything is judged by, and whether somebody accepted it
     contract: str
     contract_standing: Standing
+    #: how good the teacher's answers are, by people's
+    teacher: TeacherStanding
     #: names of the alerts that fire
     firing: tuple[str, ...]
     #: the live run's id and state; ("", "") for none
@@ -76,6 +79,7 @@ def gather(
         tolerance=contract.tolerance,
         contract=contract.hash,
         contract_standing=stand(contract, facts.accepted, now),
+        teacher=facts.standing or UNKNOWN,
         firing=tuple(alert.condition.name for alert in facts.firing),
         run=(facts.run.run_id, facts.run.state) if facts.run else ("", ""),
         decision=f"{facts.decision.action} ({facts.decision.rule}): {facts.decision.reason}"
@@ -119,6 +123,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("events", _events(status)),
         ("samples", _counts(status.samples)),
         ("teacher", f"${status.spent_usd:.4f} of ${status.cap_usd:.2f} spent today"),
+        ("gold", f"{status.teacher.state}: {status.teacher.reason}"),
         (
             "contract",
             f"tolerance {percent(status.tolerance)}; {status.contract_standing.words}",

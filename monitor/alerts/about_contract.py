@@ -85,14 +85,15 @@ def _not_in_force(situation: Situation, name: str, standing: Standing, first: fl
         severity=urgency(situation),
         labels=labels,
         since=min(first, since(situation, name, labels)),
-        summary=standing.reason + _waiting(situation),
+        summary=standing.reason + waiting(situation),
         proctord_does="Watches, asks, retrains and tells by it all the same. It promotes no "
         "student by itself: one that passes its gates is held for a person.",
         you_do=f"Next: {standing.next_step}.",
     )
 
 
-def _waiting(situation: Situation) -> str:
+def waiting(situation: Situation) -> str:
+    """Name the challenger that waits for a person, as the end of a sentence; "" for none."""
     run = situation.last_run
     if run is None or run.state != "held" or run.challenger == situation.champion:
         return ""

@@ -16,6 +16,7 @@ from monitor.alerts import about_contract as contract
 from monitor.alerts import about_inputs as inputs
 from monitor.alerts import about_service as service
 from monitor.alerts import about_students as students
+from monitor.alerts import about_teacher as teacher
 from monitor.alerts.situation import Situation
 from schemas.alerts import Condition
 
@@ -91,6 +92,21 @@ RULES: Final[tuple[Rule, ...]] = (
         muted_by="TeacherBudgetSpent",
     ),
     Rule("TeacherBudgetSpent", service.teacher_budget_spent, ("proctord status",)),
+    Rule(
+        "TeacherOutOfBounds",
+        teacher.teacher_out_of_bounds,
+        ("proctord gold status", "proctord retrain --dry-run"),
+    ),
+    Rule(
+        "TeacherUnverified",
+        teacher.teacher_unverified,
+        ("proctord gold status", "proctord gold list"),
+    ),
+    Rule(
+        "TeacherChanged",
+        teacher.teacher_changed,
+        ("proctord gold status", "proctord gold list"),
+    ),
     Rule(
         "DeadLettersHigh",
         service.dead_letters_high,

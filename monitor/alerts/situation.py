@@ -16,6 +16,7 @@ from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.runs import Run
 from schemas.signals import Interval, Signal
+from schemas.teachers import TeacherStanding
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +91,14 @@ class Deliveries(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
 
 
+class Canaries(msgspec.Struct, frozen=True, kw_only=True):
+    """What the teacher said when the tickets that it answered before were put to it again."""
+
+    #: answers that came, and those of them that were not the first ones
+    answers: int
+    changed: int
+
+
 class ChampionChange(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the journal's `champion` table that is news."""
 
@@ -138,6 +147,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     #: seconds without a record after which the source is called stale
     stale_after: float = 900.0
     teacher: TeacherHealth | None = None
+    #: how the teacher stands by people's answers; None before its first label was judged
+    standing: TeacherStanding | None = None
+    #: what the teacher of now, where it followed another one, said to that one's canaries
+    canaries: Canaries | None = None
     budget: Budget | None = None
     deliveries: tuple[Deliveries, ...] = ()
     #: changes of champion of the last day; each is told once

@@ -33,21 +33,10 @@ from monitor.estimation.beta_binomial import confidence_sequence
 from monitor.estimation.scores import ROUNDING, Scores
 from schemas.signals import Interval
 
-#: a disagreement is this many times as likely to be shown to a person as an agreement
-DISAGREED: Final = 4.0
 #: fewer answers than this tell nothing that a person should act on
 MIN_GOLD: Final = 100
 #: answers at which the interval for any number of looks is narrowest
 TUNED_FOR: Final = 1000
-
-
-def gold_probability(rate: float, disagreement: float) -> float:
-    """Return rho: how likely a labelled ticket is to be shown to a person.
-
-    >>> gold_probability(0.05, 0.0), gold_probability(0.05, 1.0), gold_probability(0.5, 1.0)
-    (0.05, 0.2, 1.0)
-    """
-    return min(1.0, rate * (1 + (DISAGREED - 1) * disagreement))
 
 
 class Agreement(msgspec.Struct, frozen=True, array_like=True):

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from monitor.alerts.situation import (
     Budget,
+    Canaries,
     ChampionChange,
     ContractChange,
     Deliveries,
@@ -19,12 +20,13 @@ from monitor.alerts.situation import (
     TeacherHealth,
     Traffic,
 )
-from monitor.store import drifting, evaluation, health, intake, labelling, notifying
+from monitor.store import drifting, evaluation, health, intake, labelling, notifying, teachers
 from schemas import tables
 from schemas.accepting import acceptances, last_acceptance
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.runs import LIVE_STATES, Run
+from schemas.teachers import TeacherStanding
 
 HOUR: Final = 3600.0
 DAY: Final = 86400.0
@@ -69,6 +71,7 @@ def gather(
 ) -> Situation:
     """Return the facts of this moment."""
     serving = champion(connection, lane)
+    standing = teachers.standing(connection)
     return Situation(
         now=now,
         lane=lane,
@@ -94,6 +97,8 @@ def gather(
         intake=_intake(connection),
         stale_after=stale_after,
         teacher=_teacher(connection, now),
+        standing=standing,
+        canaries=_canaries(connection, standing),
         budget=_budget(connection, now, contract.daily_teacher_usd),
         deliveries=tuple(
             Deliveries(
@@ -208,6 +213,14 @@ def _teacher(connection: sa.Connection, now: float) -> TeacherHealth | None:
         abstentions=sum(b["abstentions"] for b in bodies),
         last_error=str(bodies[0]["last_error"]),
     )
+
+
+def _canaries(connection: sa.Connection, standing: TeacherStanding | None) -> Canaries | None:
+    if standing is None or not standing.follows:
+        return None
+    rounds = teachers.rounds(connection, standing.follows, 1)
+    found = [one for one in rounds if one.round > 0 and one.judged_at is not None]
+    return Canaries(answers=found[0].answers, changed=found[0].changed) if found else None
 
 
 def _budget(connection: sa.Connection, now: float, cap: float) -> Budget:

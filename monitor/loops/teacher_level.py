@@ -45,7 +45,7 @@ class TeacherLevel:
             delta=contract.false_alarm_probability,
             generation=f"{contract.hash}/{generation}",
         )
-        state = evaluation.detector_states(connection, [generation]).get(self._key)
+        state = evaluation.detector_state(connection, self._key)
         self._level = Level(settings) if state is None else Level.restore(settings, state)
 
     @property

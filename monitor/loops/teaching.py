@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from monitor.canaries import CanarySettings
 from monitor.comparators import Comparator
-from monitor.estimation.gold import Agreement, Checked, audit_score, gold_probability
+from monitor.estimation.gold import Agreement, Checked, audit_score
 from monitor.estimation.standing import weigh
+from monitor.gold import GoldSettings, gold_probability
 from monitor.loops import canaries
 from monitor.loops.teacher_level import TeacherLevel
 from monitor.sampling import draw
@@ -26,34 +27,8 @@ from schemas.contract import QualityContract
 from schemas.signals import Signal
 from schemas.teachers import TeacherStanding, generation_of
 
-DAY: Final = 86400.0
 #: name of the number that says up to which window labels were drawn from
 _DRAWN_UNTIL: Final = "gold_drawn_until"
-
-
-class GoldSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[gold]`: how many of the teacher's answers people are asked to check.
-
-    Raises
-    ------
-    ValueError: a number that cannot be meant.
-    """
-
-    #: probability that a label on which student and teacher agree is drawn; 4 times that where
-    #: they differ. 0: nobody is asked
-    rate: float = 0.05
-    #: days after which a drawn ticket is waited for no longer
-    patience_days: float = 30.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 1:
-            raise ValueError(f"rate is {self.rate}; it must lie in [0, 1]")
-        if self.patience_days <= 0:
-            raise ValueError(f"patience_days is {self.patience_days}; it must be above 0")
-
-    def since(self, now: float) -> float:
-        """Return when a ticket must have been drawn for its answer to be waited for still."""
-        return now - self.patience_days * DAY
 
 
 class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True):

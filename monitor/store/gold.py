@@ -240,3 +240,10 @@ def waiting(connection: sa.Connection, *, drawn_after: float, limit: int) -> lis
         teacher = _decode_label(row[-1]).output or ""
         found.append(Waiting(Draw(*row[:-2]), sampled.text, sampled.output, teacher))
     return found
+
+
+def students(connection: sa.Connection, teacher: str) -> list[str]:
+    """Return the students whose answers this generation of the teacher labelled."""
+    table = tables.agreement
+    query = sa.select(table.c.model).where(table.c.teacher == teacher).order_by(table.c.model)
+    return list(connection.scalars(query))

@@ -23,8 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from monitor.estimation import gold
 from monitor.estimation.gold import Agreement, Checked, Mean, bounds, mean_loss
+from monitor.gold import DISAGREED
 
 #: half of the width that is wanted, and the rate at which tickets are labelled
 WANTED, PI = 0.01, 0.05
@@ -88,7 +88,7 @@ def draw(rng: np.random.Generator, shares: Mix, n: int, *, active: bool) -> Samp
 
 def check(rng: np.random.Generator, sample: Sample, rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Return which labels people answer, and how likely each was to be shown to them."""
-    rho = np.minimum(1.0, rate * (1 + (gold.DISAGREED - 1) * sample.disagrees))
+    rho = np.minimum(1.0, rate * (1 + (DISAGREED - 1) * sample.disagrees))
     return rng.random(len(rho)) < rho, rho
 
 
@@ -178,7 +178,7 @@ def _ever_missed(
     return False
 
 
-def answers_needed(shares: Mix, factor: float = gold.DISAGREED) -> float:
+def answers_needed(shares: Mix, factor: float = DISAGREED) -> float:
     """Return how many of people's answers make the interval as narrow as it is wanted.
 
     From the variance of the estimate: of the two kinds' errors, by their answers, and of the

@@ -16,9 +16,9 @@ from factories import START
 from monitor.canaries import CanarySettings
 from monitor.comparators import COMPARATORS
 from monitor.estimation.standing import student_gold
+from monitor.gold import GoldSettings
 from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.teaching import (
-    GoldSettings,
     Taught,
     TeachingSettings,
     teacher_generation,

@@ -28,6 +28,7 @@ from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.runs import GateResult, Run, Verdict
 from schemas.signals import Interval, Signal
+from schemas.teachers import TeacherStanding
 
 NOW = 1_000_000.0
 
@@ -54,6 +55,11 @@ def signal(severity: str = "page", segment: str = "*", **facts: Any) -> Signal:
         ),
         **facts,
     )
+
+
+def checked_teacher(**facts: Any) -> TeacherStanding:
+    known = {"generation": "g", "name": "big", "prompt_hash": "p", "since": 1.0, "tolerance": 0.1}
+    return TeacherStanding(**(known | facts))
 
 
 def quality(labels: int, estimate: float, model: str = "m2", segment: str = "*") -> Quality:
@@ -411,6 +417,21 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
         },
         [("ContractChanged", "info")],
     ),
+    (
+        "people find too many errors of the teacher",
+        {"standing": checked_teacher(state="out")},
+        [("TeacherOutOfBounds", "page")],
+    ),
+    (
+        "nobody checks the teacher",
+        {"standing": checked_teacher(state="not enough gold")},
+        [("TeacherUnverified", "warn")],
+    ),
+    (
+        "another model answers under the teacher's name",
+        {"standing": checked_teacher(state="within", change="silent")},
+        [("TeacherChanged", "warn")],
+    ),
 ]
 
 
@@ -530,7 +551,8 @@ def test_news_of_a_contract_says_in_words_what_changed() -> None:
 
 def test_who_looks_at_a_contract_that_is_not_in_force_learns_who_waits_for_it() -> None:
     held = run("held", challenger="c" * 64)
-    [found] = conditions(situation(contract=CONTRACT, last_run=held))
+    verified = checked_teacher(state="within")
+    [found] = conditions(situation(contract=CONTRACT, last_run=held, standing=verified))
     assert "Challenger cccccccccccc of run r-7 passed its gates and waits" in found.summary
     [quiet] = conditions(situation(contract=CONTRACT, last_run=held, champion="c" * 64))
     assert "waits" not in quiet.summary, "a person promoted it"

@@ -10,8 +10,10 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
+from monitor.canaries import CanarySettings
 from monitor.config import ChannelTable, MonitorSettings
 from monitor.drift import DriftSettings
+from monitor.gold import GoldSettings
 from monitor.pipeline import PipelineSettings
 from monitor.sources.kafka_settings import KafkaSettings
 from monitor.teachers.http_settings import HttpTeacherSettings
@@ -42,6 +44,8 @@ def keys() -> set[str]:
                 found |= set(kind.model_fields)
     for struct in (
         QualityContract,
+        GoldSettings,
+        CanarySettings,
         DriftSettings,
         PipelineSettings,
         KafkaSettings,

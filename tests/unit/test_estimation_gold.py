@@ -15,9 +15,9 @@ from monitor.estimation.gold import (
     Mean,
     audit_score,
     bounds,
-    gold_probability,
     mean_loss,
 )
+from monitor.gold import GoldSettings, gold_probability
 
 #: tickets of one simulated stream
 TICKETS = 3000
@@ -148,3 +148,9 @@ def test_the_audit_alarms_where_disagreements_hide_a_bad_teacher_and_not_where_t
     # 10 % in all traffic, although 27 % of what people are shown
     assert alarms(0.04, 0.64) == 0
     assert alarms(0.25, 0.6) == 4
+
+
+@pytest.mark.parametrize("settings", [{"rate": -0.1}, {"rate": 1.1}, {"patience_days": 0.0}])
+def test_settings_of_gold_that_cannot_be_meant_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        GoldSettings(**settings)

@@ -1,0 +1,168 @@
+"""`proctord gold`: what a person is shown, on a real journal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner, Result
+
+from monitor.__main__ import app
+from monitor.estimation.gold import Agreement
+from monitor.store import gold, labelling, teachers
+from monitor.store.gold import Draw
+from schemas import tables
+from schemas.journal import ensure_schema, insert, open_journal
+from schemas.samples import Label, Sample
+from schemas.teachers import TeacherStanding
+
+CONFIG = """
+[journal]
+url = "sqlite:///{root}/proctord.db"
+[contract]
+tolerance = 0.1
+teacher_tolerance = 0.1
+[teacher]
+kind = "scripted"
+file = "{root}/answers.jsonl"
+[gold]
+patience_days = 1e9
+"""
+
+
+class House:
+    """Settings, a journal with two drawn tickets, and a person at the terminal."""
+
+    def __init__(self, root: Path) -> None:
+        self.config = root / "proctord.toml"
+        self.config.write_text(CONFIG.format(root=root))
+        self.engine = open_journal(f"sqlite:///{root}/proctord.db")
+        ensure_schema(self.engine)
+
+    def ask(self, *words: str) -> Result:
+        return CliRunner().invoke(app, [*words, "-c", str(self.config)])
+
+    def draw(self, ticket_id: str, student: str, teacher: str, text: str) -> None:
+        sample = Sample(
+            ticket_id=ticket_id,
+            at=60.0,
+            text=text,
+            output=student,
+            model="m1",
+            served_by="student",
+            confidence=0.9,
+            segments=("*",),
+            reason="random",
+            inclusion_probability=0.5,
+        )
+        label = Label(
+            ticket_id=ticket_id,
+            at=90.0,
+            teacher="big",
+            prompt_hash="p",
+            output=teacher,
+            abstained="",
+            probabilities=(),
+            disagreement=float(student != teacher),
+            comparator="label",
+            latency_ms=1.0,
+            input_tokens=0,
+            output_tokens=0,
+            cost_usd=0.0,
+        )
+        drawn = Draw(ticket_id, 60.0, 100.0, "g", "m1", 0.5, 0.2, float(student != teacher))
+        with self.engine.begin() as connection:
+            labelling.add_samples(connection, [sample], 60.0)
+            connection.execute(
+                insert(connection, tables.label).values(
+                    ticket_id=ticket_id,
+                    at=60.0,
+                    labelled_at=90.0,
+                    reason="random",
+                    model="m1",
+                    disagreement=label.disagreement,
+                    body=msgspec.json.encode(label),
+                )
+            )
+            gold.add_draws(connection, [drawn])
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+def test_a_person_sees_both_answers_and_not_whose_they_are(house: House) -> None:
+    house.draw("t-1", "refund", "exchange", "my\x1b[2J <EMAIL_1> shoes")
+    house.draw("t-2", "size", "size", "too small")
+    said = house.ask("gold", "list").stdout
+    assert said.splitlines() == [
+        "t-1  1970-01-01 00:01:00 UTC",
+        "    my[2J <EMAIL_1> shoes",
+        "    answer: exchange",
+        "    answer: refund",
+        "t-2  1970-01-01 00:01:00 UTC",
+        "    too small",
+        "    answer: size",
+    ]
+    found = json.loads(house.ask("gold", "list", "--json", "--limit", "1").stdout)
+    assert [(one["ticket_id"], one["answers"]) for one in found] == [
+        ("t-1", ["exchange", "refund"])
+    ]
+    assert "m1" not in house.ask("gold", "list", "--json").stdout
+
+
+def test_nothing_to_check_is_said_so(house: House) -> None:
+    result = house.ask("gold", "list")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "no ticket waits" in result.stderr
+
+
+def test_before_the_first_label_nobody_knows_the_teacher(house: House) -> None:
+    said = house.ask("gold", "status").stdout
+    assert "none yet" in said
+    assert "has not been asked yet" in said
+
+
+def test_the_page_says_how_often_teacher_and_student_are_wrong(house: House) -> None:
+    standing = TeacherStanding(
+        generation="g",
+        name="big",
+        prompt_hash="p",
+        since=60.0,
+        tolerance=0.1,
+        state="not enough gold",
+        reason="people answered 2 of the 100 tickets that it takes",
+        drawn=2,
+    )
+    with house.engine.begin() as connection:
+        teachers.save(connection, standing)
+        labels = Agreement.of([(0.0, 0.5)] * 90 + [(1.0, 0.5)] * 10)
+        gold.add_agreement(connection, "g", "m1", labels)
+    house.draw("t-1", "refund", "exchange", "shoes")
+    page = json.loads(house.ask("gold", "status", "--json").stdout)
+    assert page["teacher"]["state"] == "not enough gold"
+    assert page["waiting"] == 1
+    assert page["students"][0]["disagreement"] == 0.1
+    said = house.ask("gold", "status").stdout
+    assert "student m1" in said
+    assert "agrees with the teacher in 90.0 %" in said
+    assert "gold list" in said
+    status = json.loads(house.ask("status", "--json").stdout)
+    assert status["teacher"]["generation"] == "g"
+
+
+def test_an_answered_ticket_is_shown_no_more(house: House) -> None:
+    house.draw("t-1", "refund", "exchange", "shoes")
+    with house.engine.begin() as connection:
+        connection.execute(sa.insert(tables.gold).values(ticket_id="t-1", at=1.0, body=b"{}"))
+    assert house.ask("gold", "list").stdout == ""
