@@ -38,7 +38,10 @@ class JournalPolicy:
         """Return the decision of this moment; None when it is the last one again."""
         with self._engine.begin() as connection:
             situation = evidence.gather(
-                connection, self._lane, probation_labels=self._probation_labels
+                connection,
+                self._lane,
+                contract=self._contract.hash,
+                probation_labels=self._probation_labels,
             )
             decision = decide(situation, self._contract, now)
             return decision if store.record_decision(connection, decision) else None

@@ -93,18 +93,26 @@ def gather(
     connection: sa.Connection,
     lane: str,
     *,
+    contract: str,
     probation_labels: int,
     request: Request | None = None,
     standing: Standing | None = None,
 ) -> Situation:
-    """Read all that the policy looks at; `request` and `standing` are the caller's."""
+    """Read all that the policy looks at; `request` and `standing` are the caller's.
+
+    Parameters
+    ----------
+    contract: hash of the one that everything is judged by: what was found under another one
+        says nothing of this one.
+    """
     history = store.champions(connection, lane)
     champion = history[-1].artefact_id if history else ""
     last = store.last_run(connection, lane)
     judged = store.judged_run(connection, lane)
     learned_at = judged.requested_at if judged is not None else -1.0
-    level = _signal(connection, champion, "level")
-    change = _signal(connection, champion, "change", after=last.requested_at if last else -1.0)
+    level = _signal(connection, champion, contract, "level")
+    asked_at = last.requested_at if last else -1.0
+    change = _signal(connection, champion, contract, "change", after=asked_at)
     found = level or change
     return Situation(
         lane=lane,
@@ -139,7 +147,11 @@ def teacher(connection: sa.Connection) -> TeacherStanding:
 
 
 def _signal(
-    connection: sa.Connection, model: str, which: Literal["level", "change"], after: float = -1.0
+    connection: sa.Connection,
+    model: str,
+    contract: str,
+    which: Literal["level", "change"],
+    after: float = -1.0,
 ) -> Signal | None:
     table = tables.signal
     # a second opinion (`info`) never starts a run: its false alarms have no stated rate
@@ -148,13 +160,13 @@ def _signal(
         if which == "level"
         else sa.and_(table.c.detector != "level", table.c.severity.in_(("page", "warn")))
     )
-    body = connection.scalar(
+    bodies = connection.scalars(
         sa.select(table.c.body)
         .where(kind, table.c.metric == "disagreement", table.c.model == model, table.c.at > after)
         .order_by(table.c.id.desc())
-        .limit(1)
     )
-    return None if body is None else msgspec.json.decode(body, type=Signal)
+    found = (msgspec.json.decode(body, type=Signal) for body in bodies)
+    return next((signal for signal in found if signal.contract == contract), None)
 
 
 def _probation(

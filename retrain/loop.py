@@ -98,6 +98,7 @@ class RetrainLoop:
             situation = evidence.gather(
                 connection,
                 self._table.lane,
+                contract=self._contract.hash,
                 probation_labels=self._table.probation_labels,
                 request=request,
                 standing=stand(self._contract, last_acceptance(connection), now),

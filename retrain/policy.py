@@ -43,8 +43,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     lane: str
     #: the artefact that serves, "" for none
     champion: str = ""
-    #: the champion's newest page of the level detector, however old: a page stands until
-    #: another student serves
+    #: the champion's newest page of the level detector under this contract, however old: a page
+    #: stands until another student serves
     level: Signal | None = None
     #: the champion's newest change of disagreement since the last run was asked for
     change: Signal | None = None

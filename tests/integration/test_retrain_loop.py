@@ -128,6 +128,7 @@ class House:
             n=100,
             interval=Interval(loss, loss - 0.05, loss + 0.05),
             sentence=f"disagreement {loss:.0%}, limit 10 %",
+            contract=self.loop._contract.hash,
         )
         with self.engine.begin() as connection:
             connection.execute(
@@ -210,7 +211,6 @@ def label(connection: sa.Connection, ticket_id: str, at: float, model: str, loss
             **common,
             labelled_at=at,
             disagreement=loss,
-            judged=True,
             body=msgspec.json.encode(answer),
         )
     )
