@@ -28,6 +28,7 @@ root = "{root}/events"
 checkpoint_seconds = 0.2
 [pipeline]
 max_past_seconds = 1e9
+window_seconds = 20.0
 [sampling]
 random_rate = 0.5
 [teacher]
@@ -167,6 +168,9 @@ def test_a_replay_prints_the_same_bytes_twice(house: House) -> None:
     kinds = [json.loads(line) for line in first.stdout.splitlines()]
     assert any(k["kind"] == "signal" and k["severity"] == "page" for k in kinds)
     assert any(k["kind"] == "decision" for k in kinds)
+    shown = json.loads(house.ask("contract", "show", "--json").stdout)
+    judged_by = {k["contract"] for k in kinds if k["kind"] == "signal"}
+    assert judged_by == {shown["contract"]}, "the file's contract"
 
 
 @pytest.mark.parametrize(
