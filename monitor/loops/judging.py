@@ -17,6 +17,7 @@ from monitor.estimation.quality import JudgedWindow
 from monitor.estimation.scores import Scores
 from monitor.estimation.since import describe
 from monitor.estimation.tally import Tally, tally
+from monitor.loops.attributing import explained
 from monitor.loops.generations import Generations
 from monitor.loops.slices import Slice
 from monitor.sampling import Stratum
@@ -80,7 +81,8 @@ def judge(
             generations.meet(model, met, one)
     trusts.save(now)
     generations.save(now)
-    signals = _watch(connection, streams, contract, generations, now)
+    found = _watch(connection, streams, contract, generations, now)
+    signals = [explained(connection, signal) for signal in found]
     return Judgement(signals, {key: scores[-1].at for key, scores in streams.items()})
 
 
