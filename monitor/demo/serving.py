@@ -7,6 +7,7 @@ the files of an artefact, and nothing else of proctord.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,8 @@ class ChampionServer:
             self._load(pointer["artefact_id"])
 
     def _load(self, artefact_id: str) -> None:
+        # read when torch loads: threads that wait by spinning starve all else that runs here
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils import logging

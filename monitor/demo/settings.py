@@ -22,7 +22,7 @@ class BoxRules(msgspec.Struct, frozen=True, kw_only=True):
     #: keys of `[retrain.teaching]`
     teaching: dict[str, float | str] = msgspec.field(
         # short tickets of a small grammar
-        default_factory=lambda: {"epochs": 8.0, "epochs_warm": 4.0}
+        default_factory=lambda: {"epochs": 2.0}
     )
 
 

@@ -33,9 +33,8 @@ from schemas.runs import Run
 HISTORY: Final = 3500
 BEFORE: Final = 2500
 AFTER: Final = 5000
-#: CPU threads of the training child and of the server: two that share two cores with others
-#: wait for each other, and so small a student gains nothing from a second one
-THREADS: Final = 1
+#: CPU threads of the training child and of the server
+THREADS: Final = 2
 
 Load = Callable[[Path], tuple[MonitorSettings, Any]]
 Build = Callable[[Any, sa.Engine, Callable[[], float]], Any]
