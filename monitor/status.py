@@ -155,9 +155,13 @@ def _inputs(drift: DriftReport | None) -> str:
     if drift is None:
         return "no window closed yet"
     said = [f"{name} drifted" for name in drift.drifted]
-    if drift.learning:
-        missing = duration(max(drift.learning.values()) * drift.slice_seconds)
-        said.append(f"still learning {', '.join(drift.learning)}: {missing} of traffic missing")
+    unseen = [name for name, missing in drift.learning.items() if missing == drift.reference]
+    learning = {name: n for name, n in drift.learning.items() if name not in unseen}
+    if learning:
+        missing = duration(max(learning.values()) * drift.slice_seconds)
+        said.append(f"still learning {', '.join(learning)}: {missing} of traffic missing")
+    if unseen:
+        said.append(f"too little of {', '.join(unseen)} to compare")
     return "; ".join(said) or "as before"
 
 

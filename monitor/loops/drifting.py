@@ -60,7 +60,12 @@ def watch(
     signals = [_signal(connection, one, champion.artefact_id, contract) for one in found]
     evaluation.write_detector_states(connection, {KEY: drift.state()}, now)
     evaluation.set_number(connection, READ, until)
-    report = DriftReport(drifted=drift.drifted, learning=drift.learning, slice_seconds=length)
+    report = DriftReport(
+        drifted=drift.drifted,
+        learning=drift.learning,
+        reference=settings.reference,
+        slice_seconds=length,
+    )
     drifting.write_report(connection, report, now)
     return signals
 

@@ -25,8 +25,9 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
 
     #: features that drifted and have not come back
     drifted: tuple[str, ...] = ()
-    #: slices that are missing until a feature is watched; none for those that are
+    #: slices that are missing until a feature is watched, of `reference`; none for those that are
     learning: dict[str, int] = {}
+    reference: int
     slice_seconds: float
 
 

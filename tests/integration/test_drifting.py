@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from monitor import status
 from monitor.drift import DriftSettings
 from monitor.loops import drifting, situation
 from monitor.loops.situation import Serving
@@ -200,3 +201,21 @@ def drifts(engine: sa.Engine) -> tuple[Signal, ...]:
             connection, now=0.0, lane="default", contract=contract, stale_after=900.0
         )
     return facts.drifts
+
+
+def test_the_status_says_what_is_watched_and_what_is_still_learned(engine: sa.Engine) -> None:
+    fill(engine)
+    contract = QualityContract(tolerance=0.1)
+
+    def said() -> str:
+        with engine.begin() as connection:
+            found = status.gather(
+                connection, now=0.0, lane="default", contract=contract, stale_after=900.0
+            )
+        return dict(status.rows(found))["inputs"]
+
+    assert said() == "no window closed yet"
+    turns(engine, 0.0, 20 * HOUR)
+    assert said().startswith("still learning classes, segments: 1 d of traffic missing; too little")
+    turns(engine, 0.0, LAST)
+    assert said().startswith("classes drifted; too little of confidence, latency_ms, text_length")
