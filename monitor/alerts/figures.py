@@ -69,7 +69,7 @@ def rfc3339(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def plain(text: str, limit: int = 600) -> str:
+def plain(text: str, limit: int = 1500) -> str:
     r"""Return one line without control or invisible characters, cut at `limit` characters.
 
     Segment names and failures come from outside: an escape sequence in one of them would
