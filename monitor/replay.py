@@ -68,10 +68,13 @@ def replay(monitor: Monitor, engine: sa.Engine, policy: Policy) -> Iterator[Find
 
 
 def _newest_student(engine: sa.Engine) -> str:
-    """Return the student that answered the newest labelled ticket; "" for none."""
+    """Return the student that answered the newest labelled ticket of traffic; "" for none."""
     table = tables.label
     with engine.begin() as connection:
         found = connection.scalar(
-            sa.select(table.c.model).order_by(table.c.at.desc(), table.c.ticket_id.desc()).limit(1)
+            sa.select(table.c.model)
+            .where(table.c.reason != "sentinel")
+            .order_by(table.c.at.desc(), table.c.ticket_id.desc())
+            .limit(1)
         )
     return found or ""

@@ -110,6 +110,8 @@ def gather(
     last = store.last_run(connection, lane)
     judged = store.judged_run(connection, lane)
     learned_at = judged.requested_at if judged is not None else -1.0
+    if last is not None and last.state == "held" and last.challenger == champion:
+        learned_at = max(learned_at, last.requested_at)  # a person let it through
     level = _signal(connection, champion, contract, "level")
     asked_at = last.requested_at if last else -1.0
     change = _signal(connection, champion, contract, "change", after=asked_at)

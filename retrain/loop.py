@@ -22,7 +22,7 @@ from retrain.order import LabelledRow, ScoredRow, WorkOrder, WorkResult
 from retrain.policy import Request, decide
 from retrain.registry import Change, Registry
 from retrain.supervise import GaveUp, Supervisor, Working, read_order, read_result
-from schemas.acceptance import Standing, stand
+from schemas.acceptance import stand
 from schemas.accepting import last_acceptance
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
@@ -317,13 +317,24 @@ class RetrainLoop:
     def _let_through(
         self, connection: sa.Connection, run: Run, verdict: Verdict, now: float
     ) -> Run:
-        """Install the challenger while the contract is in force, else hold it for a person."""
-        standing = stand(self._contract, last_acceptance(connection), now)
-        if not standing.in_force:
-            return _held(run, standing, now)
+        """Install the challenger, or hold it for a person where proctord alone may not decide."""
+        obstacles = self._obstacles(connection, now)
+        if obstacles:
+            return _held(run, obstacles, now)
         change = Change(action="promote", actor=ACTOR, reason=verdict.reason, at=now)
         self._registry.install(connection, run.challenger, run.champion, change)
         return _changed(run, now, state="promoted")
+
+    def _obstacles(self, connection: sa.Connection, now: float) -> list[str]:
+        """Say what lets proctord promote nothing by itself: the contract, the teacher."""
+        standing = stand(self._contract, last_acceptance(connection), now)
+        teacher = evidence.teacher(connection)
+        found = [] if standing.in_force else [standing.words]
+        if not teacher.verified:
+            found.append(
+                f"the teacher is not verified: {teacher.reason}. Next: {teacher.next_step}"
+            )
+        return found
 
     def _reject(self, run: Run, reason: str, now: float) -> bool:
         return self._save(_changed(run, now, state="rejected", failure=reason))
@@ -411,9 +422,9 @@ def _changed(run: Run, now: float, **change: object) -> Run:
     return msgspec.structs.replace(run, updated_at=now, **change)
 
 
-def _held(run: Run, standing: Standing, now: float) -> Run:
+def _held(run: Run, obstacles: Sequence[str], now: float) -> Run:
     reason = (
-        f"the challenger passed its gates, but {standing.words}; or "
+        f"the challenger passed its gates, but {'; and '.join(obstacles)}; or "
         f'let it serve all the same: `proctord promote {run.challenger[:12]} --reason "..."`'
     )
     return _changed(run, now, state="held", failure=reason)

@@ -149,6 +149,17 @@ def _not_in_force(s: Situation, _contract: QualityContract, now: float) -> Decis
     return _decision(s, now, "hold", "not_in_force", reason)
 
 
+def _teacher_unverified(s: Situation, _contract: QualityContract, now: float) -> Decision | None:
+    run = s.last_run
+    if run is None or run.state != "held" or run.challenger == s.champion or s.teacher.verified:
+        return None
+    reason = (
+        f"challenger {_short(run.challenger)} of run {run.run_id} passed its gates and waits for "
+        f"a person: {s.teacher.reason}"
+    )
+    return _decision(s, now, "hold", "teacher_unverified", reason)
+
+
 def _no_champion(s: Situation, _contract: QualityContract, now: float) -> Decision | None:
     if s.champion:
         return None
@@ -209,6 +220,7 @@ RULES: tuple[Ask, ...] = (
     _run_active,
     _operator,
     _not_in_force,
+    _teacher_unverified,
     _no_champion,
     _cool_down,
     _level,

@@ -18,6 +18,7 @@ Rule = Literal[
     "run_active",
     "not_in_force",
     "teacher_out_of_bounds",
+    "teacher_unverified",
     "cool_down",
     "too_few_labels",
     "no_champion",

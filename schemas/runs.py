@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-#: `held`: the challenger passed, but no contract in force lets proctord promote it by itself.
+#: `held`: the challenger passed, but without a contract in force and a verified teacher proctord
+#: may not promote it by itself.
 RunState = Literal[
     "requested",
     "building",

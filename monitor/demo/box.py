@@ -24,6 +24,7 @@ from monitor.demo.customers import Row, Scenario
 from monitor.demo.serving import ChampionServer, Reply
 from monitor.loops import situation
 from monitor.redaction import redact
+from monitor.store import gold
 from schemas.accepting import accept
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
@@ -53,6 +54,8 @@ class Retraining(Protocol):
     def import_labels(self, rows: Any, now: float) -> int: ...  # noqa: D102 - `retrain.app` says
 
     def request_run(self, actor: str, reason: str, now: float) -> Run: ...  # noqa: D102
+
+    def promote(self, artefact_id: str, actor: str, reason: str, now: float) -> Any: ...  # noqa: D102
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,7 @@ class Box:
         names = tuple(settings.alerts.channels)
         self._monitor = Monitor(settings, engine, lane=lane, channels=dict.fromkeys(names, channel))
         self.server = ChampionServer(root / "registry", threads)
+        self._right = {row.id: row.gold for row in scenario.stream if row.gold is not None}
         self.now = OPENING
         self.served = 0
         self._accept(settings.contract)
@@ -116,9 +120,12 @@ class Box:
         self._retraining.import_labels(past, self.now)
         wanted = self._retraining.request_run("demo", "the first student", self.now)
         run = self._finish(wanted, on_wait)
-        if run.state not in {"promoted", "kept"}:
+        if run.state != "held":
             what = run.verdict.reason if run.verdict else run.failure
-            raise RuntimeError(f"the first student was not promoted: {run.state}: {what}")
+            raise RuntimeError(f"the first student did not pass: {run.state}: {what}")
+        # nobody has checked the teacher yet: a person answers for the first student
+        reason = "the shop opens: people check its teacher from now on"
+        self._retraining.promote(run.challenger, "demo", reason, self.now)
         self.now += BETWEEN
         return run
 
@@ -143,7 +150,7 @@ class Box:
     def _serve(self, rows: Sequence[Row]) -> None:
         """Let customers write and the champion answer, as files that grow."""
         replies = self.server.answer([row.text for row in rows])
-        tickets, answers, feedback = [], [], []
+        tickets, answers, feedback = [], [], self._checked()
         for row, reply in zip(rows, replies, strict=True):
             self.now += BETWEEN
             tickets.append(self._ticket(row))
@@ -183,6 +190,25 @@ class Box:
                 by="agent",
             )
         )
+
+    def _checked(self) -> list[bytes]:
+        """Let people answer the tickets of `proctord gold list`, as feedback events."""
+        with self._engine.begin() as connection:
+            waiting = gold.waiting(connection, drawn_after=OPENING, limit=1000)
+        return [
+            encode(
+                Feedback(
+                    ticket_id=one.draw.ticket_id,
+                    at=_moment(self.now),
+                    # whose of the two answers is production's, they are not told
+                    accepted=False,
+                    output=self._right[one.draw.ticket_id],
+                    by="reviewer",
+                )
+            )
+            for one in waiting
+            if one.draw.ticket_id in self._right
+        ]
 
     # --- proctord ---------------------------------------------------------------------------
 

@@ -10,10 +10,13 @@ import sqlalchemy as sa
 
 from monitor.alerts.figures import bounds, duration
 from monitor.estimation.beta_binomial import clopper_pearson
+from monitor.estimation.standing import StudentGold, student_gold
 from monitor.estimation.wording import percent
+from monitor.store import gold, teachers
 from schemas import tables
 from schemas.runs import Verdict
 from schemas.signals import Interval
+from schemas.teachers import UNKNOWN, TeacherStanding
 
 #: labels of the new student that its last figure rests on
 LAST = 400
@@ -48,6 +51,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     teacher_ms: float
     #: what the teacher would have cost for all tickets, and what it costs a thousand of them
     teacher_only_usd: float
+    #: how the teacher stands by people's answers, and the newest student
+    teacher: TeacherStanding
+    student: StudentGold
     promotions: int
     verdict: Verdict | None
     measured: Measured
@@ -98,6 +104,8 @@ def gather(connection: sa.Connection, story: Story, tolerance: float) -> Figures
         teacher_usd=_spent(connection),
         teacher_ms=story.teacher_ms,
         teacher_only_usd=story.teacher_only_usd,
+        teacher=teachers.standing(connection) or UNKNOWN,
+        student=_by_people(connection, story.last_student),
         promotions=_promotions(connection),
         verdict=story.verdict,
         measured=story.measured,
@@ -124,6 +132,8 @@ def as_rows(figures: Figures) -> list[tuple[str, str]]:
                 f", of {tickets:,} tickets"
             ),
         ),
+        ("people checked the teacher", figures.teacher.reason),
+        ("the student, by people's answers", figures.student.sentence),
         ("the teacher's bill", f"${spent:.2f}; ${figures.teacher_only_usd:.2f} without a student"),
         ("saved", f"{100 * saved:.0f} % of the teacher's bill"),
         (
@@ -179,6 +189,15 @@ def _labels(connection: sa.Connection) -> dict[str, int]:
         .group_by(table.c.reason)
     )
     return {str(reason): int(count) for reason, count in rows}
+
+
+def _by_people(connection: sa.Connection, model: str) -> StudentGold:
+    generation = (teachers.standing(connection) or UNKNOWN).generation
+    return student_gold(
+        model,
+        gold.checked(connection, generation, model),
+        gold.agreement(connection, generation, model),
+    )
 
 
 def _spent(connection: sa.Connection) -> float:

@@ -16,6 +16,9 @@ class BoxRules(msgspec.Struct, frozen=True, kw_only=True):
 
     #: the loss that the shop accepted
     tolerance: float = 0.15
+    #: the errors of its teacher that it accepted, and the share of labels that people check
+    teacher_tolerance: float = 0.10
+    gold_rate: float = 0.4
     random_rate: float = 0.15
     requested_rate: float = 0.5
     min_new_labels: int = 600
@@ -40,6 +43,7 @@ url = "sqlite:///{root.absolute()}/proctord.db"
 
 [contract]
 tolerance = {rules.tolerance}
+teacher_tolerance = {rules.teacher_tolerance}
 non_inferiority_margin = 0.02
 cool_down_seconds = 1800.0
 min_new_labels = {rules.min_new_labels}
@@ -56,6 +60,9 @@ segment_by = ["channel"]
 [sampling]
 random_rate = {rules.random_rate}
 requested_rate = {rules.requested_rate}
+
+[gold]
+rate = {rules.gold_rate}
 
 [teacher]
 concurrency = 4

@@ -157,7 +157,7 @@ class _Teller:
         view, scenario = self._view, self._scenario
         view.say("distil", f"the first student learns from {len(scenario.history):,} tickets")
         first = self._box.distil(self._waiting)
-        view.say("serve", f"student {first.challenger[:12]} serves", "green")
+        view.say("serve", f"student {first.challenger[:12]} serves, by a person's word", "green")
         if scenario.change_at is not None:
             # of the first ticket after the change, which comes after all before it were served
             self._change_at = self._box.now + scenario.change_at * BETWEEN + BETWEEN / 2
@@ -192,7 +192,7 @@ class _Teller:
     def _follow(self, turn: Turn, first: Run) -> None:
         self._mark_change(turn)
         for signal in turn.signals:
-            if signal.severity == "page":
+            if signal.severity == "page" and signal.metric == "disagreement":
                 self._paged(turn)
         self._tell_run(turn)
         self._view.notify()

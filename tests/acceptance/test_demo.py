@@ -50,6 +50,18 @@ def test_a_better_student_is_promoted_and_quality_comes_back(told: tuple) -> Non
     assert figures["after"][0] < figures["worst"][0] / 2
 
 
+def test_people_have_verified_the_teacher_before_a_student_is_promoted(told: tuple) -> None:
+    figures, _, seen = told
+    teacher = figures["teacher"]
+    assert teacher["state"] == "within"
+    assert teacher["answered"] >= 100
+    estimate, lower, upper = teacher["error"]
+    assert lower < 0.02 * 0.95 < upper, "it slips in 2 % of the tickets, onto another intent"
+    assert estimate < 0.06
+    assert teacher["volunteered"] > 0, "customers' corrections are counted apart"
+    assert "by a person's word" in seen
+
+
 def test_the_teacher_cost_a_part_of_what_it_would_have(told: tuple) -> None:
     figures, _, _ = told
     assert 0 < figures["teacher_usd"] < 0.5 * figures["teacher_only_usd"]
@@ -71,6 +83,7 @@ def test_the_state_that_is_left_answers_the_other_commands(told: tuple) -> None:
     assert status["champion"]
     assert status["quality"]["state"] in {"within", "unsure"}
     assert "serves" in proctord("models", "-c", config).stdout
+    assert "is accepted" in proctord("gold", "status", "-c", config).stdout
     assert "promote" in proctord("audit", "-c", config).stdout
     assert "StudentPromoted" in proctord("alerts", "-c", config).stdout
     back = proctord("rollback", "--reason", "a drill", "--by", "test", "-c", config)

@@ -36,6 +36,7 @@ from schemas.journal import ensure_schema, insert, lead, open_journal
 from schemas.runs import Run
 from schemas.samples import Label, Sample
 from schemas.signals import Interval, Signal
+from schemas.teachers import TeacherStanding, TeacherState
 
 WORKER = Path(__file__).with_name("_fake_worker.py")
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,7 @@ class House:
             clock=time.time,
         )
         self.accept(self.contract, NOW - 96 * HOUR)
+        self.people_say("within")
 
     def accept(self, contract: QualityContract, now: float) -> None:
         """Let a person accept a contract, unless it is the accepted one."""
@@ -79,6 +81,23 @@ class House:
             last = last_acceptance(connection)
             if last is None or last.contract != contract.hash:
                 accept(connection, contract, after=last, actor="eva", reason="fine", now=now)
+
+    def people_say(self, state: TeacherState) -> None:
+        """Let people have checked the teacher, with this result."""
+        standing = TeacherStanding(
+            generation="g",
+            name="t",
+            prompt_hash="",
+            since=NOW,
+            state=state,
+            reason=f"it is {state}",
+        )
+        body = msgspec.json.encode(standing)
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(tables.teacher))
+            connection.execute(
+                sa.insert(tables.teacher).values(generation="g", since=NOW, body=body)
+            )
 
     def run_until(self, *states: str, now: float = NOW) -> Run:
         """Take turns until the newest run is in one of the states."""
@@ -533,6 +552,40 @@ def test_once_a_contract_is_accepted_the_next_challenger_is_promoted(
     assert run.run_id != held.run_id
     assert run.verdict is not None
     assert run.verdict.contract == contract.hash
+
+
+@pytest.mark.parametrize("state", ["no tolerance", "not enough gold", "unsure"])
+def test_of_an_unverified_teacher_a_challenger_waits_for_a_person(
+    home: list[House], tmp_path: Path, state: TeacherState
+) -> None:
+    house = with_champion(home, tmp_path, GOOD)
+    house.people_say(state)
+    old = house.served()[-1].artefact_id
+    house.page(old, 0.3)
+    run = house.run_until("promoted", "held", "rejected", "failed")
+    assert run.state == "held"
+    assert "the teacher is not verified" in run.reason
+    assert f"it is {state}" in run.failure
+    assert [c.artefact_id for c in house.served()] == [old], "the champion serves on"
+    house.labels(1000, at=NOW + 1)
+    house.loop.once(NOW + 7 * HOUR)
+    assert house.rules()[-1] == ("hold", "teacher_unverified"), "one that waits is enough"
+    app_of(house).promote(run.challenger, "eva", "I looked at it", NOW + 7 * HOUR)
+    assert house.loop.propose(NOW + 8 * HOUR).rule == "within_bounds"
+
+
+def test_no_run_starts_from_a_teacher_out_of_its_bounds_whoever_asks(
+    home: list[House], tmp_path: Path
+) -> None:
+    house = with_champion(home, tmp_path, GOOD)
+    first = house.newest_run()
+    house.people_say("out")
+    house.page(house.served()[-1].artefact_id, 0.3)
+    house.loop.once(NOW)
+    assert house.rules()[-1] == ("hold", "teacher_out_of_bounds")
+    with pytest.raises(ConflictError, match="it is out"):
+        app_of(house).request_run("eva", "now", NOW)
+    assert house.newest_run() == first
 
 
 def die_at(number: int, house: House) -> None:

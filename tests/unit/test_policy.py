@@ -253,6 +253,35 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "retrain",
         "level",
     ),
+    (
+        "a challenger waits because nobody has checked the teacher",
+        {
+            "level": signal(),
+            "last_run": msgspec.structs.replace(ended("held", 7 * HOUR), challenger="c" * 64),
+            "teacher": teacher("not enough gold"),
+        },
+        "hold",
+        "teacher_unverified",
+    ),
+    (
+        "people have checked the teacher since",
+        {
+            "level": signal(),
+            "last_run": msgspec.structs.replace(ended("held", 7 * HOUR), challenger="c" * 64),
+        },
+        "retrain",
+        "level",
+    ),
+    (
+        "a person let the challenger through",
+        {
+            "level": signal(),
+            "last_run": msgspec.structs.replace(ended("held", 7 * HOUR), challenger="b" * 64),
+            "teacher": teacher("not enough gold"),
+        },
+        "retrain",
+        "level",
+    ),
     ("a new champion behaves", {"probation": probation(0.12)}, "hold", "within_bounds"),
 ]
 
