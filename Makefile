@@ -29,7 +29,7 @@ imports: $(STAMP)
 check: lint types imports test
 
 bench: $(STAMP)
-	for bench in tests/bench/bench_*.py; do $(BIN)/python $$bench --size small || exit 1; done
+	for bench in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$bench .py) --size small || exit 1; done
 
 $(STAMP): pyproject.toml deploy/constraints.txt
 	$(PYTHON) -m venv $(VENV)
