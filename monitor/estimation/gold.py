@@ -29,9 +29,11 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
+from monitor.estimation.asymp_cs import asymptotic_sequence
 from monitor.estimation.beta_binomial import confidence_sequence
 from monitor.estimation.scores import ROUNDING, Scores
 from schemas.signals import Interval
+from schemas.windows import Moments
 
 #: fewer answers than this tell nothing that a person should act on
 MIN_GOLD: Final = 100
@@ -205,10 +207,10 @@ def bounds(
     if alike and len({row.disagreement for row in checked}) > 1 and set(losses) <= {0.0, 1.0}:
         return confidence_sequence(sum(losses), len(losses))
     mean = mean_loss(checked, losses, labels)
-    r = (5.9915 + math.log(6.9915)) / TUNED_FOR
-    n = mean.n
-    half = math.sqrt(n * mean.variance) * math.sqrt(
-        2 * (n * r + 1) / (n * n * r) * math.log(math.sqrt(n * r + 1) / 0.05)
-    )
-    least = min(0.0, *losses)
-    return Interval(mean.estimate, max(least, mean.estimate - half), min(1.0, mean.estimate + half))
+    # a student's loss less its disagreement may be negative: to [0, 1] and back
+    lowest = -1.0 if min(losses) < 0 else 0.0
+    share = (mean.estimate - lowest) / (1 - lowest)
+    variance = mean.n * mean.variance / (1 - lowest) ** 2
+    moments = Moments(mean.n, mean.n * share, mean.n * (variance + share**2))
+    found = asymptotic_sequence(moments, mean.n, tightest_at=TUNED_FOR)
+    return Interval(*(lowest + (1 - lowest) * x for x in msgspec.structs.astuple(found)))

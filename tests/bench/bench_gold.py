@@ -213,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=("small", "full"), default="full")
     full = parser.parse_args().size == "full"
-    runs = 2000 if full else 100
+    runs = 600 if full else 100
 
     print(f"answers that it takes to know a student's error of 9 % to a point, {LABELS:,} labels:")
     print(f"  people's answers alone: {alone(STUDENT_ERROR):,.0f}")
