@@ -11,6 +11,7 @@ the others came, then during an outage of the teacher only the calibration would
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -53,19 +54,17 @@ def ready(
     patience: how long after it was queued a sample is waited for, seconds.
     """
     after = judged_until(connection)
-    closed = _closed(connection, after, evaluation.watermark(connection, now - idle_seconds))
-    if not closed:
+    done = evaluation.watermark(connection, now - idle_seconds)
+    if done is None:
         return []
-    last = closed[-1].start
+    until = judging.nth_start(connection, after=after, until=done, nth=SLICES)
     unsettled = judging.first_unsettled(
-        connection, after=after, until=last, queued_after=now - patience
+        connection, after=after, until=until, queued_after=now - patience
     )
-    samples = judging.drawn(connection, after=after, until=last)
-    slices = [
-        Slice(start, tuple(windows), tuple(samples.get(start, ())))
-        for start, windows in groupby(closed, key=lambda window: window.start)
-        if unsettled is None or start < unsettled
-    ]
+    if unsettled is not None:
+        # looked up first: a long wait must not read all that waits behind it at each turn
+        until = math.nextafter(unsettled, -math.inf)
+    slices = _slices(connection, after, until, done)
     if slices:
         evaluation.set_number(connection, JUDGED, slices[-1].start)
     return slices
@@ -76,9 +75,13 @@ def judged_until(connection: sa.Connection) -> float:
     return evaluation.number(connection, JUDGED, float("-inf"))
 
 
-def _closed(connection: sa.Connection, after: float, done: float | None) -> list[WindowSummary]:
-    if done is None:
-        return []
-    until = judging.nth_start(connection, after=after, until=done, nth=SLICES)
+def _slices(connection: sa.Connection, after: float, until: float, done: float) -> list[Slice]:
     found = evaluation.windows(connection, after=after, until=until)
-    return [window for window in found if window.start + window.length <= done]
+    closed = [window for window in found if window.start + window.length <= done]
+    if not closed:
+        return []
+    samples = judging.drawn(connection, after=after, until=closed[-1].start)
+    return [
+        Slice(start, tuple(windows), tuple(samples.get(start, ())))
+        for start, windows in groupby(closed, key=lambda window: window.start)
+    ]
