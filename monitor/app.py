@@ -21,6 +21,7 @@ from monitor.alerts.channels import Channel
 from monitor.alerts.channels.stdout import StdoutChannel
 from monitor.alerts.channels.webhook import WebhookChannel
 from monitor.alerts.stages import AlertSettings
+from monitor.canaries import NO_CANARIES
 from monitor.comparators import COMPARATORS
 from monitor.config import ChannelTable, MonitorSettings, SourceTable, TeacherTable
 from monitor.loops.consume import ConsumeLoop, ConsumeSettings
@@ -115,7 +116,8 @@ class Monitor:
                     random_rate=settings.sampling.random_rate,
                     compare=COMPARATORS[settings.task.comparator],
                     gold=settings.gold,
-                    canaries=settings.canaries,
+                    # a recording says the same for ever, and nothing to ids that are not in it
+                    canaries=settings.canaries if settings.teacher.kind == "http" else NO_CANARIES,
                 ),
                 drift=settings.drift,
                 recent_labels=settings.evaluation.recent_labels,

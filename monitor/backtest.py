@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from monitor.app import Monitor, make_source, make_teacher
+from monitor.canaries import NO_CANARIES
 from monitor.config import MonitorSettings
 from monitor.replay import Policy, replay
 from monitor.store import labelling, reading
@@ -71,11 +72,14 @@ def run_backtest(
 
 
 def _for_history(settings: MonitorSettings) -> MonitorSettings:
-    """Take event times as they are: history is neither too old nor from the future."""
+    """Take event times as they are, and ask nothing that was not recorded.
+
+    History is neither too old nor from the future.
+    """
     pipeline = msgspec.structs.replace(
         settings.pipeline, max_past_seconds=math.inf, max_future_seconds=math.inf
     )
-    return settings.model_copy(update={"pipeline": pipeline})
+    return settings.model_copy(update={"pipeline": pipeline, "canaries": NO_CANARIES})
 
 
 def _recorded(settings: MonitorSettings, labels: Path | None) -> Teacher:

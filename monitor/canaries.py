@@ -49,6 +49,10 @@ class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
 
 
+#: for a teacher that cannot be asked again
+NO_CANARIES: Final = CanarySettings(count=0)
+
+
 def affordable(settings: CanarySettings, cost_usd: float, daily_usd: float) -> int:
     """Return how many canaries their share of the money pays for.
 

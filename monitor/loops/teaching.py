@@ -239,7 +239,8 @@ def _audit(
     fresh = [a.checked for a in answers if a.arrived.draw.teacher == standing.generation]
     if level.new:
         fresh = gold.checked(connection, standing.generation)
-    typical = settings.random_rate * settings.gold.rate
+    # nobody is drawn at a rate of 0, but answers of before may still come
+    typical = settings.random_rate * (settings.gold.rate or 1.0)
     scores = [
         audit_score(1 / row.weight, row.teacher, tolerance=tolerance, typical=typical, at=now)
         for row in fresh

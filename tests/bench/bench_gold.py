@@ -23,7 +23,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from monitor.canaries import CanarySettings
+from monitor.detectors.level import Level, LevelSettings
 from monitor.estimation.gold import Agreement, Checked, Mean, bounds, mean_loss
+from monitor.estimation.scores import plain
 from monitor.gold import DISAGREED
 
 #: half of the width that is wanted, and the rate at which tickets are labelled
@@ -200,6 +203,40 @@ def alone(error: float) -> float:
     return 1.96**2 * error * (1 - error) / WANTED**2
 
 
+class Weeks(NamedTuple):
+    """What many teachers' canaries came to."""
+
+    #: share of teachers that were called changed
+    found: float
+    #: weeks after which half, and nine of ten, of those that are ever found were
+    median: float
+    ninetieth: float
+
+
+def canaries(runs: int, *, changed: float, weeks: int = 52) -> Weeks:
+    """Ask canaries week by week, of which the same tickets waver again and again.
+
+    `changed`: the share that gets another answer for good, from the first week on; beside it, one
+    ticket in ten is answered this way or that.
+    """
+    rng = np.random.default_rng(6)
+    settings = CanarySettings()
+    found = []
+    for _ in range(runs):
+        wavers = np.zeros(settings.count)
+        wavers[: settings.count // 10] = 10 * settings.noise
+        other = rng.random(settings.count) < changed
+        level = Level(LevelSettings(tolerance=settings.noise))
+        for week in range(weeks):
+            differs = other | (rng.random(settings.count) < wavers)
+            level.update([plain((differs * 1.0).tolist(), at=float(week))])
+            if level.latched:
+                found.append(week + 1)
+                break
+    late = [float(x) for x in np.quantile(found, (0.5, 0.9))] if found else [math.inf] * 2
+    return Weeks(len(found) / runs, *late)
+
+
 def show(title: str, row: Row, promise: str = "") -> None:
     """Print one line."""
     print(
@@ -254,6 +291,18 @@ def main() -> None:
     first = rows["line, uniform"]
     assert first.half_width <= WANTED, "T8: a student's error to a point, with 900 answers"
     assert first.answers <= 900
+    print(f"200 canaries, one in ten wavers so that 5 % differ by chance, a year, {runs} teachers:")
+    quiet = canaries(runs, changed=0.0)
+    print(f"  the same teacher: called another one in {quiet.found:.1%} (limit 1 %)")
+    for share in (0.05, 0.10, 0.20):
+        weeks = canaries(runs, changed=share)
+        print(
+            f"  another answer to {share:.0%} of the tickets: found in {weeks.found:.1%}, after "
+            f"{weeks.median:.0f} weeks (nine of ten: {weeks.ninetieth:.0f})"
+        )
+    assert quiet.found <= 0.01 + 3 * math.sqrt(0.01 / runs)
+    assert canaries(20, changed=0.20) == Weeks(1.0, 1.0, 1.0)
+
     assert needed[0.02] < flat, "disagreements are worth more"
     for title, row in rows.items():
         assert abs(row.bias) < 4 * row.bias_error + 5e-4, title

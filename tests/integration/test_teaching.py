@@ -294,6 +294,18 @@ def test_a_stricter_contract_weighs_the_old_answers_anew(house: Callable[..., Ho
     assert shop.standing.state == "out"
 
 
+def test_answers_still_count_when_nobody_is_drawn_any_more(house: Callable[..., House]) -> None:
+    shop = house(Provider(truth), gold=EVERYBODY)
+    shop.ask([(text, truth(text)) for text in texts(120)])
+    shop.watch()
+    shop.check(truth)
+    shop.settings = msgspec.structs.replace(shop.settings, gold=GoldSettings(rate=0.0))
+    shop.ask([(text, truth(text)) for text in texts(50, 120)])
+    shop.watch()
+    assert (shop.standing.drawn, shop.standing.answered) == (120, 120)
+    assert shop.standing.verified
+
+
 def test_what_people_say_unasked_is_counted_apart(house: Callable[..., House]) -> None:
     shop = house(Provider(truth), gold=GoldSettings(rate=0.2))
     shop.ask([(text, truth(text)) for text in texts(600)])
