@@ -1,4 +1,11 @@
-"""What drift looks at: a few features of a slice of traffic, each as counts of cells."""
+"""What drift looks at: a few features of a slice of traffic, each as counts of cells.
+
+Embeddings of texts are not among them. Hashed character n-grams in 32 random projections, and
+their sums by slice, were tried on the tickets of `tests/bench/bench_drift.py`: of all tickets
+they told three of the five events (the word buckets with the student's confidence: four), of half
+of them one, and a text took 0.3 to 0.5 ms, where all features together take 0.01. A sample of one
+ticket in twenty would tell less yet.
+"""
 
 from __future__ import annotations
 
