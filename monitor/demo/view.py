@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
@@ -16,12 +17,21 @@ from monitor.alerts.figures import duration, plain
 from monitor.demo.curve import Curve
 from monitor.estimation.wording import percent
 from schemas.alerts import Notification
+from schemas.signals import Severity
 
-#: what a line begins with, filled up to one width
+#: what a line begins with, filled up to one width, and the characters of it that are shown
 _MARGIN: Final = 10
+_LONGEST: Final = 300
 #: columns of the curve, and of the display beside it: borders, titles, the newest figure
 _WIDEST: Final = 60
 _BESIDE: Final = 43
+
+#: how a notification is told, by its severity
+_SAID: Final[Mapping[Severity, tuple[str, str]]] = {
+    "page": ("ALERT", "bold red"),
+    "warn": ("ALERT", "yellow"),
+    "info": ("news", "cyan"),
+}
 
 
 class View:
@@ -63,7 +73,7 @@ class View:
     def say(self, what: str, words: str, style: str = "") -> None:
         """Add a line to the story."""
         margin = Text(f"{what:<{_MARGIN}} ", style or "bold")
-        text = plain(words)
+        text = plain(words, _LONGEST)
         if not self._console.is_terminal:
             self._console.print(margin + Text(text), soft_wrap=True)
             return
@@ -94,14 +104,12 @@ class View:
         """Tell the notifications as people get them, in short."""
         for notification in self._heard:
             condition = notification.condition
-            what, style = {
-                "page": ("ALERT", "bold red"),
-                "warn": ("ALERT", "yellow"),
-                "info": ("news", "cyan"),
-            }[condition.severity]
             if notification.state == "resolved":
-                what, style = "resolved", "green"
-            self.say(what, f"{condition.name}: {condition.summary}", style)
+                labels = ", ".join(f"{name} {value}" for name, value in condition.labels.items())
+                self.say("resolved", f"{condition.name} ({labels})", "green")
+            else:
+                what, style = _SAID[condition.severity]
+                self.say(what, f"{condition.name}: {condition.summary}", style)
         self._heard.clear()
 
     def close(self) -> None:

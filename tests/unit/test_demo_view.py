@@ -60,16 +60,17 @@ def test_elsewhere_each_event_is_one_line_and_no_display_is_drawn() -> None:
 @pytest.mark.parametrize(
     ("severity", "state", "told"),
     [
-        ("page", "firing", "ALERT"),
-        ("warn", "firing", "ALERT"),
-        ("info", "firing", "news"),
-        ("page", "resolved", "resolved"),
+        ("page", "firing", "ALERT      QualityOutOfBounds: a customer's [2J words\n"),
+        ("warn", "firing", "ALERT      QualityOutOfBounds: a customer's [2J words\n"),
+        ("info", "firing", "news       QualityOutOfBounds: a customer's [2J words\n"),
+        ("page", "resolved", "resolved   QualityOutOfBounds (lane shop, segment *)\n"),
     ],
 )
 def test_a_notification_is_told_by_what_it_is(severity: str, state: str, told: str) -> None:
     condition = Condition(
         name="QualityOutOfBounds",
         severity=severity,
+        labels={"lane": "shop", "segment": "*"},
         since=0.0,
         summary="a customer's \x1b[2J words",
         proctord_does="",
@@ -89,7 +90,7 @@ def test_a_notification_is_told_by_what_it_is(severity: str, state: str, told: s
     )
     view.notify()
     view.notify()  # it was told, and is not told again
-    assert file.getvalue() == f"{told:<10} QualityOutOfBounds: a customer's [2J words\n"
+    assert file.getvalue() == told
 
 
 def test_the_curve_goes_from_the_first_customer_to_the_last_at_any_width() -> None:
