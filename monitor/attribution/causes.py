@@ -103,9 +103,11 @@ def teacher(case: Case) -> Cause:
         found.append(f"{', '.join(sorted(new))} in place of {', '.join(sorted(was))}")
     if asked.surprise < SURPRISING:
         found.append(_otherwise(asked))
-    silent = [_abstaining(period) for period in (case.before, case.now)]
-    if silent[1] - silent[0] > ABSTAINS:
-        found.append(f"it abstains on {percent(silent[1])} (before {percent(silent[0])})")
+    was_silent, is_silent = _abstentions(case.before), _abstentions(case.now)
+    usual = (was_silent.changed + 1) / (was_silent.asked + 2)
+    silent = Repeats(is_silent.asked, is_silent.changed, usual)
+    if silent.surprise < SURPRISING and silent.excess > ABSTAINS:
+        found.append(f"it abstains on {_share(is_silent)} (before {_share(was_silent)})")
     if found:
         points = min(asked.excess, case.difference) if asked.surprise < SURPRISING else None
         return Cause(name="teacher", verdict="changed", points=points, because="; ".join(found))
@@ -119,10 +121,11 @@ def student(case: Case) -> Cause:
     if not are:
         return Cause(name="student", verdict="unknown", because="no window names a version")
     if not new:
-        because = f"version {', '.join(sorted(are))} as before"
+        because = f"version {', '.join(map(_short, sorted(are)))} as before"
         return Cause(name="student", verdict="unchanged", because=because)
     because = ", ".join(
-        f"{name} answers {percent(are[name])} of the traffic (before {percent(was.get(name, 0))})"
+        f"{_short(name)} answers {percent(are[name])} of the traffic "
+        f"(before {percent(was.get(name, 0.0))})"
         for name in sorted(new)
     )
     by_version = split(
@@ -216,9 +219,19 @@ def _new(was: Mapping[str, float], are: Mapping[str, float]) -> set[str]:
     return {name for name, share in are.items() if share >= NEW and was.get(name, 0) < SOME}
 
 
-def _abstaining(period: Period) -> float:
+def _abstentions(period: Period) -> Repeats:
+    """Return how often the teacher was asked, and gave no answer."""
     asked = [one for one in period.answered if one.sample.reason != "sentinel"]
-    return sum(one.label.output is None for one in asked) / len(asked) if asked else 0.0
+    return Repeats(len(asked), sum(one.label.output is None for one in asked), 0.0)
+
+
+def _short(version: str) -> str:
+    """Name a version as people are told of it elsewhere."""
+    return version[:12]
+
+
+def _share(silent: Repeats) -> str:
+    return percent(silent.changed / silent.asked if silent.asked else 0.0)
 
 
 def _versions(period: Period) -> dict[str, float]:

@@ -22,7 +22,7 @@ from monitor.features import Features
 from schemas.samples import Label, Sample
 from schemas.windows import Moments, WindowSummary
 
-RUNS = {"small": 4, "full": 50}
+RUNS = {"small": 4, "full": 25}
 WINDOW = 600.0
 BEFORE, NOW = 144, 12  # windows
 TICKETS = 90  # in a window

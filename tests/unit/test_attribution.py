@@ -238,6 +238,11 @@ def test_the_teacher_is_cleared_by_figures_and_only_by_enough_of_them() -> None:
     assert verdicts(attribute(CALM, few))["teacher"] == "unknown"
 
 
+def test_two_abstentions_of_thirty_are_no_other_teacher() -> None:
+    few = [*labels("new", WORSE, each=10), *(answered(f"a{n}", "refund", None) for n in range(2))]
+    assert verdicts(attribute(CALM, now(few)))["teacher"] == "unchanged"
+
+
 def test_without_windows_nothing_is_said_about_the_traffic() -> None:
     bare = Period((), CALM.answered), Period((), now().answered)
     found = attribute(*bare)
