@@ -6,22 +6,34 @@ and never read.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Any, Final, Literal, NoReturn
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.errors import (
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
+)
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
 from monitor.sources import Poll, Record
-from monitor.sources.kafka_settings import BATCH, KafkaSettings, check_codecs, explained, options
+from monitor.sources.interleave import Interleaver
+from monitor.sources.kafka_settings import KafkaSettings, check_codecs, explained, options
 from schemas.errors import ConfigError, DependencyDownError, PositionError
 from schemas.events import Stream
 
+#: The most records that one poll returns, about.
+BATCH: Final = 5000
+#: So many records of a partition are held at most (and one fetch more) until others catch up.
+AHEAD: Final = 1000
 #: Seconds for a question about offsets.
 LOOKUP: Final = 5.0
 #: Seconds for leaving the group.
@@ -64,6 +76,8 @@ class KafkaSource:
 
     After a PositionError the shards at fault stand still until they are `seek`-ed again; the
     others go on.
+
+    The streams of a shard advance together, however long the backlog (`Interleaver`).
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -83,6 +97,9 @@ class KafkaSource:
         self._gained: set[int] = set()
         self._lost: set[int] = set()
         self._began: dict[TopicPartition, int] = {}
+        self._streams = Interleaver()
+        #: True when the last poll returned records: more may be here already
+        self._busy = False
         #: True when the group changed and the topics' partition counts were not compared since
         self._unchecked = True
 
@@ -99,30 +116,59 @@ class KafkaSource:
         consumer = self._consumer or self._connect()
         try:
             self._place(consumer)
-            batches = self._fetch(consumer, timeout)
+            self._fetch(consumer, 0.0 if self._busy else timeout)
         except KafkaError as error:
-            batches = {}
             self._wait_or_reconnect(error, until)
         self._follow_group()
-        if self._unchecked and self._consumer:
+        if self._unchecked:
             self._compare_topics(consumer)
-        return self._poll_of(batches)
+        return self._poll_of(self._take(consumer))
 
-    def _fetch(self, consumer: KafkaConsumer, timeout: float) -> Mapping[TopicPartition, list[Any]]:
+    def _fetch(self, consumer: KafkaConsumer, timeout: float) -> None:
+        self._hold_back(consumer)
         try:
-            batches: Mapping[TopicPartition, list[Any]] = consumer.poll(
-                int(timeout * 1000), max_records=BATCH
-            )
+            # All that was fetched, however much: a partition must not be paused while the
+            # consumer holds a part of a fetch of it (kafka-python 3.0.12 then forgets that part,
+            # and the partition, for good). What one fetch can bring is bounded in bytes.
+            batches = consumer.poll(int(timeout * 1000), max_records=sys.maxsize)
         except OffsetOutOfRangeError as error:
             self._refuse(consumer, error.args[0])
-        return batches
-
-    def _poll_of(self, batches: Mapping[TopicPartition, list[Any]]) -> Poll:
-        records: list[Record] = []
         for place, batch in batches.items():
             # not flowing: it was taken away while these records were on their way
             if place.partition in self._flowing:
-                records += _records(self._stream_of[place.topic], place, batch)
+                found = _records(self._stream_of[place.topic], place, batch)
+                self._streams.add(_name(place), found, time.monotonic())
+
+    def _hold_back(self, consumer: KafkaConsumer) -> None:
+        """Fetch no more of the partitions that are ahead of the others."""
+        for place in self._owned():
+            change = (
+                consumer.pause if self._streams.held(_name(place)) >= AHEAD else consumer.resume
+            )
+            # the group can take a partition away between two of these lines
+            with suppress(KeyError):
+                change(place)
+
+    def _take(self, consumer: KafkaConsumer) -> list[Record]:
+        shards = [self._not_fetched(consumer, shard) for shard in self._flowing]
+        records = self._streams.take(shards, BATCH, time.monotonic())
+        self._busy = bool(records)
+        return records
+
+    def _not_fetched(self, consumer: KafkaConsumer, shard: int) -> dict[str, int | None]:
+        """Return how many records of each partition are still at the broker; None: not known."""
+        left: dict[str, int | None] = {}
+        for place in self._places(shard):
+            left[_name(place)] = None
+            # the group can take a partition away between two of these lines
+            with suppress(KafkaError):
+                end = consumer.highwater(place)
+                at = consumer.position(place, timeout_ms=0)
+                if end is not None and at is not None:
+                    left[_name(place)] = max(0, end - at)
+        return left
+
+    def _poll_of(self, records: list[Record]) -> Poll:
         began = {
             _name(place): at
             for place, at in self._began.items()
@@ -134,6 +180,7 @@ class KafkaSource:
 
     def seek(self, shard: int, positions: Mapping[str, int]) -> None:
         """Let a gained shard's records flow from the next poll on."""
+        self._halt({shard})
         names = {_name(place) for place in self._places(shard)}
         self._wanted[shard] = {name: at for name, at in positions.items() if name in names}
 
@@ -155,16 +202,13 @@ class KafkaSource:
 
     def lag(self) -> Mapping[str, int]:
         """Return the records that each partition is behind; those not fetched yet are left out."""
-        behind: dict[str, int] = {}
-        for place in self._owned():
-            # the group can take a partition away between two of these lines
-            with suppress(KafkaError):
-                assert self._consumer
-                end = self._consumer.highwater(place)
-                at = self._consumer.position(place, timeout_ms=0)
-                if end is not None and at is not None:
-                    behind[_name(place)] = max(0, end - at)
-        return behind
+        consumer = self._consumer
+        return {
+            name: left + self._streams.held(name)
+            for shard in (self._flowing if consumer else ())
+            for name, left in self._not_fetched(consumer, shard).items()
+            if left is not None
+        }
 
     def close(self) -> None:
         """Leave the group, so that others take over at once."""
@@ -204,7 +248,7 @@ class KafkaSource:
             return
         self.close()
         self._lost |= self._flowing
-        self._flowing.clear()
+        self._halt(self._flowing.copy())
         self._gained.clear()
         raise explained(error, self._settings) from error
 
@@ -219,12 +263,10 @@ class KafkaSource:
             else:
                 self._lost |= shards
                 self._gained -= shards
-                self._flowing -= shards
-                for shard in shards:
-                    self._wanted.pop(shard, None)
+                self._halt(shards)
 
     def _compare_topics(self, consumer: KafkaConsumer) -> None:
-        counts = {topic: len(consumer.partitions_for_topic(topic)) for topic in self._stream_of}
+        counts = {topic: self._partitions(consumer, topic) for topic in self._stream_of}
         missing = ", ".join(topic for topic, count in counts.items() if not count)
         if missing:
             raise DependencyDownError(
@@ -238,10 +280,25 @@ class KafkaSource:
             )
         self._unchecked = False
 
+    def _partitions(self, consumer: KafkaConsumer, topic: str) -> int:
+        try:
+            return len(consumer.partitions_for_topic(topic))
+        except UnknownTopicOrPartitionError:
+            return 0
+        except KafkaError as error:
+            raise explained(error, self._settings) from error
+
     # --- positions -------------------------------------------------------------------------
 
     def _places(self, shard: int) -> list[TopicPartition]:
         return [TopicPartition(topic, shard) for topic in self._stream_of]
+
+    def _halt(self, shards: AbstractSet[int]) -> None:
+        """Let nothing more of these shards flow, and forget what was fetched of them."""
+        self._flowing -= shards
+        for shard in shards:
+            self._wanted.pop(shard, None)
+            self._streams.drop(_name(place) for place in self._places(shard))
 
     def _owned(self) -> list[TopicPartition]:
         return [place for shard in self._flowing for place in self._places(shard)]
@@ -285,9 +342,8 @@ class KafkaSource:
     ) -> NoReturn:
         """Stop the shards of these partitions and say what is gone."""
         first = consumer.beginning_offsets(list(wanted), timeout_ms=LOOKUP * 1000)
+        self._halt(_shards(wanted))
         for shard in _shards(wanted):
-            self._flowing.discard(shard)
-            self._wanted.pop(shard, None)
             # so that the others' records come, and this error does not come again
             for place in self._places(shard):
                 with suppress(KeyError):

@@ -14,8 +14,10 @@ from kafka.errors import KafkaConfigurationError
 from schemas.errors import ConfigError, DependencyDownError
 from schemas.events import Stream
 
-#: The most records of one poll.
-BATCH: Final = 5000
+#: The most bytes, as they were compressed, that one fetch brings: of one partition, so that one
+#: fetch has something of each, and of all.
+PARTITION_BYTES: Final = 128 * 1024
+FETCH_BYTES: Final = 4 * 1024 * 1024
 #: Seconds to wait for a broker before the loop is told; it asks again.
 CONNECT: Final = 5.0
 
@@ -59,7 +61,11 @@ def options(settings: KafkaSettings) -> dict[str, Any]:
         "auto_offset_reset": "none",
         "isolation_level": "read_committed",
         "allow_auto_create_topics": False,
-        "max_poll_records": BATCH,
+        "max_partition_fetch_bytes": PARTITION_BYTES,
+        "fetch_max_bytes": FETCH_BYTES,
+        # A broker answers one fetch at a time: while it waits for news of one partition, the
+        # others cannot be fetched. With the default of 500 ms a backlog stops and goes.
+        "fetch_max_wait_ms": 50,
         # the default of 30 s leaves us waiting long after the broker is back
         "reconnect_backoff_max_ms": 1000,
         "metadata_max_age_ms": 30_000,

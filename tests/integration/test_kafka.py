@@ -8,6 +8,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -188,6 +189,22 @@ def test_without_a_position_or_a_start_it_refuses_until_it_is_told(shop: Shop) -
     for shard in (0, 1):
         reader.source.seek(shard, {name: first for name, (_, first) in gaps.items()})
     reader.take(1)
+
+
+def test_streams_of_unlike_size_are_read_side_by_side(shop: Shop) -> None:
+    """Fetched by bytes alone, the answers of a long backlog would be read first."""
+    count = 6000
+    random = Random(1)
+    for stream, size in (("tickets", 1000), ("answers", 100)):
+        values = [b"%d %s" % (n, random.randbytes(size)) for n in range(count)]
+        shop.publish(stream, 0, *values)
+    reader = shop.reader()
+    furthest = 0
+    while len(reader.read) < 2 * count:
+        reader.turn()
+        ahead = len(reader.values("answers")) - len(reader.values("tickets"))
+        furthest = max(furthest, abs(ahead))
+    assert furthest < count / 10
 
 
 def test_an_offset_that_retention_removed_is_refused_with_what_is_lost(real_shop: Shop) -> None:
