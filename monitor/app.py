@@ -30,7 +30,6 @@ from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.notify import NotifyLoop
 from monitor.loops.supervisor import Loop, Supervisor
 from monitor.loops.teaching import TeachingSettings
-from monitor.sampling import SamplingPlan
 from monitor.sources import Source
 from monitor.sources.jsonl import JsonlSource
 from monitor.sources.kafka import KafkaSource
@@ -74,6 +73,7 @@ class Monitor:
         daily_usd: float | None = None,
     ) -> None:
         owner = owner_name()
+        sampling = settings.sampling.settings
         self._engine = engine
         self._settings = settings
         self._source = source or (lambda: make_source(settings.source))
@@ -81,7 +81,7 @@ class Monitor:
             owner=owner,
             pipeline=settings.pipeline,
             salt=settings.sampling.salt(),
-            first_plan=SamplingPlan(random_rate=settings.sampling.random_rate),
+            first_plan=sampling.plan(),
             checkpoint_seconds=settings.source.checkpoint_seconds,
             checkpoint_records=settings.source.checkpoint_records,
         )
@@ -122,7 +122,7 @@ class Monitor:
                 drift=settings.drift,
                 recent_labels=settings.evaluation.recent_labels,
                 label_wait_seconds=settings.evaluation.label_wait_seconds,
-                requested_rate=settings.sampling.requested_rate,
+                sampling=sampling,
                 idle_seconds=settings.evaluation.idle_seconds,
                 stale_seconds=settings.evaluation.stale_seconds,
             ),

@@ -13,6 +13,7 @@ from monitor.comparators import COMPARATORS
 from monitor.drift import DriftSettings
 from monitor.gold import GoldSettings
 from monitor.pipeline import PipelineSettings
+from monitor.planning import SamplingSettings
 from monitor.sources.kafka_settings import KafkaSettings
 from monitor.teachers.http_settings import HttpTeacherSettings
 from schemas.errors import ConfigError
@@ -64,14 +65,38 @@ class SourceTable(Section):
 class SamplingTable(Section):
     """`[sampling]`: how much of the traffic the teacher is asked about."""
 
-    #: probability that a ticket is drawn; estimates and alarms rest on these
+    #: mean probability that a ticket is drawn; estimates and alarms rest on these
     random_rate: float = Field(default=0.05, gt=0, le=1)
+    #: whether tickets on which the student is likely to be wrong are drawn more often
+    active: bool = True
+    #: segments that matter more, by name (`channel=mail`), and their rate
+    segments: dict[str, float] = Field(default_factory=dict)
     #: probability of the extra draw while a retraining wants labels
     requested_rate: float = Field(default=0.25, ge=0, le=1)
     #: the environment variable, or the file, that holds the secret of the draw. Without one the
     #: draw can be foreseen by whoever reads this source: fine for a trial, not for adversaries
     salt_env: str | None = None
     salt_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _more_for_segments(self) -> Self:
+        for name, rate in self.segments.items():
+            if not self.random_rate <= rate <= 1:
+                raise ValueError(
+                    f"the rate of segment {name!r} is {rate}; it must lie between random_rate, "
+                    f"which is {self.random_rate}, and 1"
+                )
+        return self
+
+    @property
+    def settings(self) -> SamplingSettings:
+        """These rates, without the secret."""
+        return SamplingSettings(
+            random_rate=self.random_rate,
+            requested_rate=self.requested_rate,
+            segments=self.segments,
+            active=self.active,
+        )
 
     def salt(self) -> str:
         """Return the secret of the draw.

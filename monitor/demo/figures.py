@@ -15,6 +15,7 @@ from monitor.estimation.wording import percent
 from monitor.store import gold, teachers
 from schemas import tables
 from schemas.runs import Verdict
+from schemas.samples import ESTIMATED
 from schemas.signals import Interval
 from schemas.teachers import UNKNOWN, TeacherStanding
 
@@ -45,7 +46,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     false_pages: int
     #: virtual seconds from the page to the promotion of the student that ended it
     recovery_seconds: float | None
-    labels_random: int
+    #: that estimates rest on, and beside them
+    labels_drawn: int
     labels_requested: int
     teacher_usd: float
     teacher_ms: float
@@ -99,7 +101,7 @@ def gather(connection: sa.Connection, story: Story, tolerance: float) -> Figures
         delay_labels=delay_labels,
         false_pages=story.pages_before_change,
         recovery_seconds=_span(page, story.promoted_at),
-        labels_random=counted.get("random", 0),
+        labels_drawn=sum(counted.get(reason, 0) for reason in ESTIMATED),
         labels_requested=counted.get("requested", 0),
         teacher_usd=_spent(connection),
         teacher_ms=story.teacher_ms,
@@ -128,7 +130,7 @@ def as_rows(figures: Figures) -> list[tuple[str, str]]:
         (
             "asked of the teacher",
             (
-                f"{figures.labels_random:,} drawn and {figures.labels_requested:,} more for training"
+                f"{figures.labels_drawn:,} drawn and {figures.labels_requested:,} more for training"
                 f", of {tickets:,} tickets"
             ),
         ),

@@ -38,6 +38,9 @@ SLOPE_RIDGE = 0.1
 #: labels' worth of belief that a level errs as the curve says and not as its own labels do
 CURVE_LABELS = 100.0
 
+#: labels after which a label counts for a third of what it did in the trust
+TRUST_LABELS = 2000
+
 #: probabilities of an error are kept so far from 0 and 1
 LEAST_RISK = 1e-3
 
@@ -191,18 +194,19 @@ def _cut(
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
-    """How far expectations held, in sums that add up: the coefficient `eta` of the scores.
+    """How far expectations held of late: the coefficient `eta` of the scores.
 
-    The coefficient that makes the variance of the scores least, were it known: 1 for
-    expectations that are right on average, 0 for some that have nothing to do with the losses.
-    To be fair it must come from tickets that were judged before those it is used on.
+    The coefficient that would have made the variance of the scores least: 1 for expectations that
+    are right on average, 0 for some that have nothing to do with the losses. The sums fade, so
+    that a calibration that held for a year and holds no longer is not believed for another. To be
+    fair it must come from tickets that were judged before those it is used on.
 
     Source: Angelopoulos et al., PPI++ (arXiv 2311.01453), for unequal probabilities.
 
     >>> before = Trust()
     >>> for _ in range(150):
     ...     before = before.told(Stratum(0.2, 0.5), 0.0).told(Stratum(0.2, 0.5), 0.2)
-    >>> before.labels, round(before.eta, 3)
+    >>> before.labels, round(before.eta, 2)
     (300, 0.5)
     """
 
@@ -218,18 +222,11 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
         pi = stratum.probability
         expected = expectation(stratum.expected, pi, 1.0)
         weight = (1 / pi - 1) / pi
+        kept = 1 - 1 / TRUST_LABELS
         return Trust(
             labels=self.labels + 1,
-            cross=self.cross + weight * loss * expected,
-            square=self.square + weight * expected**2,
-        )
-
-    def merge(self, other: Trust) -> Trust:
-        """The sums of both."""
-        return Trust(
-            labels=self.labels + other.labels,
-            cross=self.cross + other.cross,
-            square=self.square + other.square,
+            cross=kept * self.cross + weight * loss * expected,
+            square=kept * self.square + weight * expected**2,
         )
 
     @property

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from monitor.pipeline import Pipeline, PipelineSettings
 from monitor.sampling import Sampler, SamplingPlan
 from monitor.sources import Record, Source
-from monitor.store import consuming, evaluation, health, planning
+from monitor.store import consuming, health, planning
 from monitor.store.consuming import Checkpoint, Refused
 from schemas.errors import DecodeError, FencedError
 from schemas.events import Event, decode
@@ -131,8 +131,6 @@ class ConsumeLoop:
 
     def _sampler(self, connection: sa.Connection, now: float) -> Sampler:
         plan = planning.newest_or(connection, self._settings.first_plan, now)
-        wanted = evaluation.number(connection, "requested_rate", 0.0)
-        plan = msgspec.structs.replace(plan, requested_rate=wanted)
         return Sampler(plan, self._settings.salt)
 
     def _take(self, records: list[Record], now: float) -> None:

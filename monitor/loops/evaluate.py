@@ -20,8 +20,10 @@ from monitor.estimation.quality import estimate_quality, newest
 from monitor.loops import drifting, situation, teaching
 from monitor.loops.judging import judge
 from monitor.loops.opinions import Opinions, Stream, window_means
+from monitor.loops.planning import replan
 from monitor.loops.slices import Slice, judged_until, ready
 from monitor.loops.teaching import TeachingSettings
+from monitor.planning import SamplingSettings
 from monitor.store import evaluation, judging, notifying
 from schemas.contract import QualityContract
 from schemas.journal import Leadership, check_leadership, lead
@@ -41,8 +43,7 @@ class EvaluateSettings(msgspec.Struct, frozen=True, kw_only=True):
     recent_labels: int = 500
     #: how long after its queueing a sample may hold its window back, seconds
     label_wait_seconds: float = 3600.0
-    #: rate of the extra draw while a retraining wants labels
-    requested_rate: float = 0.5
+    sampling: SamplingSettings = SamplingSettings()
     #: a shard that wrote nothing for so long holds no window open, seconds
     idle_seconds: float = 60.0
     #: without events for so long the source is called stale, seconds
@@ -146,7 +147,14 @@ class EvaluateLoop:
         ]
         for signal in signals:
             evaluation.add_signal(connection, signal)
-        self._want_labels(connection, champion.artefact_id)
+        replan(
+            connection,
+            contract,
+            settings.sampling,
+            champion.artefact_id,
+            wanted=self._labels_wanted(connection, champion.artefact_id),
+            now=now,
+        )
         labels = sum(ticket.loss is not None for one in slices for _, ticket in one.samples)
         return EvaluateTurn(led=True, judged=labels, signals=tuple(signals))
 
@@ -164,14 +172,12 @@ class EvaluateLoop:
             tolerance = self._contract.tolerance_of(segment)
             evaluation.add_estimate(connection, estimate_quality(lifetime, recent, tolerance))
 
-    def _want_labels(self, connection: sa.Connection, champion: str) -> None:
-        """Ask for more labels while the student that serves is out of its bounds."""
-        pages = evaluation.signals(connection, model=champion)
-        wanted = any(
-            signal.severity == "page" and signal.contract == self._contract.hash for signal in pages
+    def _labels_wanted(self, connection: sa.Connection, champion: str) -> bool:
+        """Say whether more labels are asked for: while the student is out of its bounds."""
+        return any(
+            signal.severity == "page" and signal.contract == self._contract.hash
+            for signal in evaluation.signals(connection, model=champion)
         )
-        rate = self._settings.requested_rate if wanted else 0.0
-        evaluation.set_number(connection, "requested_rate", rate)
 
     # --- alerts ------------------------------------------------------------------------------
 

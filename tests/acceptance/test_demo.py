@@ -65,7 +65,7 @@ def test_people_have_verified_the_teacher_before_a_student_is_promoted(told: tup
 def test_the_teacher_cost_a_part_of_what_it_would_have(told: tuple) -> None:
     figures, _, _ = told
     assert 0 < figures["teacher_usd"] < 0.5 * figures["teacher_only_usd"]
-    asked = figures["labels_random"] + figures["labels_requested"]
+    asked = figures["labels_drawn"] + figures["labels_requested"]
     assert figures["teacher_usd"] == pytest.approx(asked * 0.0006, rel=0.02)
 
 

@@ -19,10 +19,11 @@ from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.notify import NotifyLoop
 from monitor.loops.teaching import TeachingSettings
 from monitor.pipeline import PipelineSettings
+from monitor.planning import SamplingSettings
 from monitor.sampling import SamplingPlan
 from monitor.sources import Record
 from monitor.sources.memory import MemorySource
-from monitor.store import evaluation, health, labelling, notifying, reading
+from monitor.store import evaluation, health, labelling, notifying, planning, reading
 from monitor.teachers import Question, TeacherAnswer
 from monitor.teachers.scripted import ScriptedTeacher
 from schemas import tables
@@ -351,6 +352,7 @@ def evaluator(engine: sa.Engine, owner: str = "a", tolerance: float = 0.1) -> Ev
         lane="default",
         alerts=alerts,
         teaching=TeachingSettings(salt="test", random_rate=1.0, compare=COMPARATORS["label"]),
+        sampling=SamplingSettings(random_rate=1.0),
         stale_seconds=1e9,
     )
     return EvaluateLoop(engine, QualityContract(tolerance=tolerance), settings)
@@ -452,12 +454,16 @@ def test_a_student_that_left_its_bounds_is_told_of_once(engine: sa.Engine) -> No
 
 
 def test_more_labels_are_wanted_while_the_student_is_out_of_bounds(engine: sa.Engine) -> None:
+    def requested_rate() -> float:
+        with engine.begin() as connection:
+            plan = planning.newest(connection)
+        assert plan is not None
+        return plan.requested_rate
+
     evaluator(engine).once(START)
-    with engine.begin() as connection:
-        assert evaluation.number(connection, "requested_rate", 1.0) == 0.0
+    assert requested_rate() == 0.0
     paged(engine)
-    with engine.begin() as connection:
-        assert evaluation.number(connection, "requested_rate", 0.0) == 0.5
+    assert requested_rate() == 0.25
 
 
 def test_a_notification_that_fails_is_tried_again_later(engine: sa.Engine) -> None:
