@@ -19,9 +19,10 @@ from monitor.estimation.wording import percent
 from schemas.alerts import Notification
 from schemas.signals import Severity
 
-#: what a line begins with, filled up to one width, and the characters of it that are shown
+#: what a line begins with, filled up to one width
 _MARGIN: Final = 10
-_LONGEST: Final = 300
+#: characters of a long text that are shown, from its beginning and from its end
+_HEAD, _TAIL = 170, 120
 #: columns of the curve, and of the display beside it: borders, titles, the newest figure
 _WIDEST: Final = 60
 _BESIDE: Final = 43
@@ -73,7 +74,7 @@ class View:
     def say(self, what: str, words: str, style: str = "") -> None:
         """Add a line to the story."""
         margin = Text(f"{what:<{_MARGIN}} ", style or "bold")
-        text = plain(words, _LONGEST)
+        text = _in_short(plain(words))
         if not self._console.is_terminal:
             self._console.print(margin + Text(text), soft_wrap=True)
             return
@@ -139,3 +140,10 @@ class View:
         if newest is not None:
             text.append(f" {percent(newest)}, accepted {percent(self._tolerance)}")
         return text
+
+
+def _in_short(words: str) -> str:
+    """Return a text without its middle where it is long: what it came to stands at its end."""
+    if len(words) <= _HEAD + _TAIL:
+        return words
+    return f"{words[:_HEAD].rstrip()} … {words[-_TAIL:].lstrip()}"

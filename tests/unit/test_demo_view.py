@@ -49,6 +49,14 @@ def test_a_long_line_of_the_story_goes_on_below_its_words_and_nothing_is_cut() -
     assert max(map(len, (first, *rest))) <= 80
 
 
+def test_of_a_very_long_text_the_beginning_and_the_end_are_told() -> None:
+    on, file = console(terminal=False)
+    View(on, tickets=10, tolerance=0.1).say("decision", f"hold: {LONG * 2} 0 labels are new")
+    assert file.getvalue().startswith("decision   hold: all traffic")
+    assert file.getvalue().endswith("0 labels are new\n")
+    assert len(file.getvalue()) < 310
+
+
 def test_elsewhere_each_event_is_one_line_and_no_display_is_drawn() -> None:
     on, file = console(terminal=False)
     with View(on, tickets=10, tolerance=0.1) as view:
