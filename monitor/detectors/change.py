@@ -253,6 +253,7 @@ class Change:
             threshold=self._needed,
             n=self.n,
             interval=None,
+            limit=self._limit,
             sentence=f"above {percent(self._limit)}, what it was ({percent(self._mean)} of "
             f"{number(labels)} labels) and {100 * settings.slack:.3g} % more; chance of a false "
             f"warning: at most {100 * settings.alpha * settings.weight:.3g} % in 200,000 labels",

@@ -23,6 +23,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     #: the quantity itself, where the detector estimates it
     interval: Interval | None
+    #: what the quantity has gone above, where that is known
+    limit: float | None = None
     #: the same in a sentence for people
     sentence: str
 

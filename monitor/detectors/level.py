@@ -208,6 +208,7 @@ class Level:
             threshold=self._needed[severity],
             n=self.n,
             interval=None,
+            limit=settings.tolerance,
             sentence=f"above what was accepted; limit {percent(settings.tolerance)}; chance of a "
             f"false {'page' if paging else 'warning'}, ever: at most {100 * share:.3g} %",
         )

@@ -115,22 +115,25 @@ def newest(windows: Sequence[JudgedWindow], labels: int) -> JudgedWindow:
 def band(window: JudgedWindow, alpha: float = 0.05, *, tightest_at: int = TIGHTEST_AT) -> Interval:
     """Bounds that any number of looks leaves valid; [0, 1] before the first label.
 
-    Exact where every label came from the uniform draw, else asymptotic.
+    Exact where every label came from the uniform draw. Else asymptotic, from 100 labels on; with
+    fewer, exact again, of those labels alone that came from the uniform draw.
     """
-    if not window.labels:
-        return Interval(0.0, 0.0, 1.0)
-    if window.is_uniform:
-        return confidence_sequence(window.uniform.total, window.uniform.n, alpha)
+    uniform = window.uniform
+    if window.is_uniform or window.labels < MIN_LABELS:
+        if not uniform.n:
+            return Interval(0.0, 0.0, 1.0)
+        return confidence_sequence(uniform.total, uniform.n, alpha)
     return asymptotic_sequence(window.scores, window.labels, alpha, tightest_at=tightest_at)
 
 
 def glance(window: JudgedWindow) -> Interval:
-    """Bounds for one look; [0, 1] before the first label."""
-    if not window.labels:
-        return Interval(0.0, 0.0, 1.0)
-    if window.is_uniform:
-        return clopper_pearson(window.uniform.total, window.uniform.n)
-    return one_look(window.scores)
+    """Bounds for one look; [0, 1] before the first label. Exact where `band` is."""
+    uniform = window.uniform
+    if window.is_uniform or window.labels < MIN_LABELS:
+        if not uniform.n:
+            return Interval(0.0, 0.0, 1.0)
+        return clopper_pearson(uniform.total, uniform.n)
+    return one_look(window.scores, window.labels)
 
 
 def estimate_quality(

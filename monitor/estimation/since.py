@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -44,18 +45,25 @@ def since(windows: Sequence[JudgedWindow], labels: int, tolerance: float) -> Sin
     before = labels - sum(window.labels for window in windows)
     best = (-math.inf, 0, 0)
     block = None
-    for first, window in enumerate(windows):
+    suffixes = _suffixes(windows)
+    for first, (window, suffix) in enumerate(zip(windows, suffixes, strict=True)):
         if before // BLOCK != block:
             block = before // BLOCK
-            best = max(best, (_evidence(total_of(windows[first:]), block, tolerance), first, block))
+            best = max(best, (_evidence(suffix, block, tolerance), first, block))
         before += window.labels
     _, first, block = best
-    chosen = total_of(windows[first:])
+    chosen = suffixes[first]
     return Since(
         start=chosen.start,
         labels=chosen.labels,
         interval=band(chosen, 0.05 * restart_share(block), tightest_at=RECENT),
     )
+
+
+def _suffixes(windows: Sequence[JudgedWindow]) -> list[JudgedWindow]:
+    """Return the sums from each window to the last."""
+    sums = accumulate(reversed(windows), lambda later, window: total_of([window, later]))
+    return list(sums)[::-1]
 
 
 def _evidence(window: JudgedWindow, block: int, tolerance: float) -> float:
@@ -78,8 +86,13 @@ def _evidence(window: JudgedWindow, block: int, tolerance: float) -> float:
     return share + wrong + right
 
 
-def describe(windows: Sequence[JudgedWindow], lifetime: JudgedWindow, tolerance: float) -> str:
+def describe(began: Since, windows: Sequence[JudgedWindow], lifetime: JudgedWindow) -> str:
     """Say how bad it is, since when and beside what, in one sentence without its end.
+
+    Parameters
+    ----------
+    began, windows: what `since` said of these windows.
+    lifetime: sums over all windows of this student in this segment.
 
     >>> from schemas.windows import Moments
     >>> def window(at: int, wrong: int) -> JudgedWindow:
@@ -87,12 +100,12 @@ def describe(windows: Sequence[JudgedWindow], lifetime: JudgedWindow, tolerance:
     ...         tickets=1000, labels=50, lost=0, total=20.0 * wrong, squares=0.0,
     ...         uniform=Moments(50, wrong, wrong))
     >>> seen = [*(window(at, 4) for at in range(20)), window(20, 15), window(21, 17)]
-    >>> print(describe(seen, total_of(seen), 0.1))  # doctest: +NORMALIZE_WHITESPACE
+    >>> began = since(seen, labels=1100, tolerance=0.1)
+    >>> print(describe(began, seen, total_of(seen)))  # doctest: +NORMALIZE_WHITESPACE
     disagreement 32.0 % over the last 100 labels, where the evidence begins (95 % interval 12.9 to
     56.6 %, any number of looks); last 500 labels 12.8 % (95 % interval 10.0 to 16.0 %, one look);
     all 1,100 labels of this student 10.2 %
     """
-    began = since(windows, lifetime.labels, tolerance)
     recent = newest(windows, RECENT)
     return (
         f"disagreement {percent(began.interval.estimate)} over the last {number(began.labels)} "

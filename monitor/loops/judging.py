@@ -15,7 +15,7 @@ from monitor.detectors.level import Level, LevelSettings
 from monitor.estimation.calibration import MIN_LABELS, Trust
 from monitor.estimation.quality import JudgedWindow
 from monitor.estimation.scores import Scores
-from monitor.estimation.since import describe
+from monitor.estimation.since import describe, since
 from monitor.estimation.tally import Tally, tally
 from monitor.loops.attributing import explained
 from monitor.loops.generations import Generations
@@ -175,9 +175,8 @@ def _watch(
                     continue
                 finding = detector.update([window])
                 if finding is not None:
-                    tolerance = contract.tolerance_of(segment)
-                    about = _describe(connection, key, window.at, tolerance)
-                    signals.append(_signal(key, finding, window.at, contract.hash, about))
+                    signal = _signal(connection, key, finding, window.at, contract.hash)
+                    signals.append(signal)
             states[key] = detector.state()
     evaluation.write_detector_states(connection, states, now)
     return sorted(signals, key=lambda signal: signal.at)
@@ -208,15 +207,15 @@ def _detector(settings: LevelSettings | ChangeSettings, state: bytes | None) -> 
     return Change(settings) if state is None else Change.restore(settings, state)
 
 
-def _describe(connection: sa.Connection, key: DetectorKey, until: float, tolerance: float) -> str:
-    """Say in figures what was found at the end of a window."""
-    windows = judging.newest(connection, key.segment, key.model, until=until, limit=LOOK_BACK)
-    lifetime = judging.lifetime(connection, key.segment, key.model, until=until)
+def _signal(
+    connection: sa.Connection, key: DetectorKey, finding: Finding, at: float, contract: str
+) -> Signal:
+    """Return what was found at the end of a window, with its figures."""
+    assert finding.limit is not None
+    windows = judging.newest(connection, key.segment, key.model, until=at, limit=LOOK_BACK)
+    lifetime = judging.lifetime(connection, key.segment, key.model, until=at)
     assert lifetime is not None
-    return describe(windows, lifetime, tolerance)
-
-
-def _signal(key: DetectorKey, finding: Finding, at: float, contract: str, about: str) -> Signal:
+    began = since(windows, lifetime.labels, finding.limit)
     return Signal(
         at=at,
         detector=key.detector,
@@ -227,7 +226,7 @@ def _signal(key: DetectorKey, finding: Finding, at: float, contract: str, about:
         statistic=finding.statistic,
         threshold=finding.threshold,
         n=finding.n,
-        interval=finding.interval,
-        sentence=f"{about}; {finding.sentence}",
+        interval=began.interval,
+        sentence=f"{describe(began, windows, lifetime)}; {finding.sentence}",
         contract=contract,
     )

@@ -15,7 +15,7 @@ from monitor.estimation.quality import (
     newest,
     total_of,
 )
-from monitor.estimation.since import describe, since
+from schemas.signals import Interval
 from schemas.windows import Moments
 
 
@@ -98,24 +98,9 @@ def test_the_intervals_of_a_weighted_sample_are_about_as_wide_as_of_a_uniform_on
         assert 0.8 < ratio < 1.6, bounds.__name__
 
 
-@pytest.mark.parametrize("make", [window, weighted])
-def test_the_beginning_of_the_evidence_is_found(make: object) -> None:
-    good = [make(4, 50, at) for at in range(40)]  # type: ignore[operator]
-    bad = [make(15, 50, at) for at in range(40, 46)]  # type: ignore[operator]
-    began = since([*good, *bad], labels=46 * 50, tolerance=0.1)
-    assert began.start == pytest.approx(600 * 40, abs=1200)
-    assert began.interval.lower > 0.08
-    assert began.interval.upper < 0.6
-
-
-def test_the_windows_before_those_looked_at_count_as_labels_only() -> None:
-    seen = [*(window(4, 50, at) for at in range(40)), window(20, 50, 40), window(20, 50, 41)]
-    whole, part = since(seen, 42 * 50, 0.1), since(seen[-10:], 42 * 50, 0.1)
-    assert whole == part
-
-
-def test_a_finding_is_described_in_figures() -> None:
-    seen = [window(4, 50, at) for at in range(20)] + [window(20, 50, 20)]
-    words = describe(seen, total_of(seen), 0.1)
-    assert "40.0 % over the last 50 labels" in words
-    assert "all 1,050 labels of this student 9.5 %" in words
+def test_a_weighted_sample_of_few_labels_is_judged_by_its_uniform_part_alone() -> None:
+    few = weighted(30, 90)
+    assert band(few) == band(window(15, 45))
+    assert glance(few) == glance(window(15, 45))
+    nothing = msgspec.structs.replace(few, uniform=Moments())
+    assert band(nothing) == glance(nothing) == Interval(0.0, 0.0, 1.0)
