@@ -52,10 +52,10 @@ def build(settings: RetrainSettings, engine: sa.Engine, clock: Callable[[], floa
     return RetrainApp(engine=engine, registry=registry, loop=loop, table=table, clock=clock)
 
 
-def _judge(rows: Sequence[ScoredRow], contract: QualityContract, look: int) -> Verdict:
-    from retrain.gates import judge  # scipy takes its time, and `proctord models` needs none
+def _judge(rows: Sequence[ScoredRow], contract: QualityContract) -> Verdict:
+    from retrain.gates import judge  # numpy takes its time, and `proctord models` needs none
 
-    return judge(rows, contract, look)
+    return judge(rows, contract)
 
 
 def _environment(table: RetrainTable) -> dict[str, str]:

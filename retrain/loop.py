@@ -34,10 +34,11 @@ from schemas.runs import Run, RunState, Verdict
 ACTOR: Final = "proctord"
 #: seconds that a lease lasts at least; it is renewed at every turn
 LEASE: Final = 15.0
-#: fresh random labels that another look at an inconclusive challenger takes at least
+#: fresh random labels that another look at an inconclusive challenger takes at least: looking is
+#: free of error, but starts a child
 FRESH_AT_LEAST: Final = 100
 
-Judge = Callable[[Sequence[ScoredRow], QualityContract, int], Verdict]
+Judge = Callable[[Sequence[ScoredRow], QualityContract], Verdict]
 
 
 class RetrainLoop:
@@ -46,7 +47,7 @@ class RetrainLoop:
     Parameters
     ----------
     holder: names this process in the lease.
-    judge: lets every gate speak; its third argument counts the looks at this challenger.
+    judge: lets every gate speak, as often as it is asked about a challenger.
     clock: wall time, by which a training child is watched; seconds UTC.
     """
 
@@ -245,13 +246,13 @@ class RetrainLoop:
         rows = orders.judged_against(done, champion)
         if not rows and champion != run.champion:
             return self._judge_again(run, done, champion, now)
-        verdict = self._judge(rows, self._contract, len(done))
+        verdict = self._judge(rows, self._contract)
         run = self._note(run, verdict, champion, now)
         if verdict.outcome == "pass":
             return self._promote(run, verdict, now)
         if verdict.outcome == "fail":
             return self._reject(run, verdict.reason, now)
-        return self._wait(run, verdict, done, len(rows), now)
+        return self._wait(run, verdict, done, now)
 
     def _score(self, run: Run, directory: Path, now: float) -> bool:
         outcome = self._supervise(run, directory, now)
@@ -267,15 +268,12 @@ class RetrainLoop:
         self._issue_scoring(run, done, champion, rows)
         return self._save(_changed(run, now, champion=champion, verdict=None))
 
-    def _wait(self, run: Run, verdict: Verdict, done: list[Path], judged: int, now: float) -> bool:
+    def _wait(self, run: Run, verdict: Verdict, done: list[Path], now: float) -> bool:
         if now >= self._deadline(run):
             return self._reject(run, f"inconclusive at the deadline: {verdict.reason}", now)
         after = max(orders.watermark(directory) for directory in done)
-        # each look takes as many new rows as were judged before: few looks, so that the error
-        # that each may spend stays usable
-        wanted = max(FRESH_AT_LEAST, judged)
         with reader(self._engine).connect() as connection:
-            if evidence.count_fresh(connection, after) < wanted:
+            if evidence.count_fresh(connection, after) < FRESH_AT_LEAST:
                 return False
             rows = list(evidence.fresh_rows(connection, after))
         self._issue_scoring(run, done, run.champion, rows)

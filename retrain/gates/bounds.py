@@ -1,133 +1,120 @@
-"""One-sided confidence bounds on a loss, and on the difference of two paired losses.
+"""Bounds of a mean that hold at every look: a gambler bets against it, and grows rich if it is wrong.
 
-Each bound misses the truth with probability at most `alpha`. Exact methods where a loss is 0 or
-1 and all rows were drawn at one rate; a betting bound, valid at any sample size, where a loss is
-graded or the rates differ.
+He multiplies his money by 1 + lam w (m - x) at each row. If the mean of x is m or more, he gains
+nothing on average, so that he ever holds 1/alpha times his money with probability alpha at most,
+however often somebody looks (Ville's inequality). A mean at which he does is ruled out.
+
+One stake is the best for one distance and one spread; a grid of stakes shares the money, and
+nothing has to be guessed. Each stake is fixed before the first row, so that the order of rows
+does not count, and rows with one value and one weight are one term.
+
+Sources: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS
+B 2024, arXiv 2010.09686; Choe and Ramdas, "Comparing sequential forecasters", arXiv 2110.00115,
+for paired losses.
 """
 
 from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
-from scipy.special import betaincinv, ndtri
 
-#: half a row: with it the score bound held its level at every n from 100 to 3 000 that was tried
-_CONTINUITY = 0.5
-_MAX_BET = 0.9
+#: shares of the money that are staked. The best one is near (m - mean) / variance: a margin of 2
+#: points and students that differ in 4 of 100 rows want 0.5; smaller stakes than these would need
+#: more rows than a deadline lets come
+STAKES = (0.05, 0.1, 0.2, 0.4, 0.8)
+#: share of the money that one row may take
+_AT_RISK = 0.9
+#: a bound of a mean from below may be wrong so many times as often as the one from above: it
+#: costs a retraining to refuse a good student, and quality to let a bad one serve
+REFUSING = 2.0
 
 
-def share_upper(errors: int, n: int, alpha: float) -> float:
-    """Return the Clopper-Pearson upper bound of a probability.
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """An estimate with its two one-sided bounds."""
 
-    Clopper and Pearson, "The use of confidence or fiducial limits", Biometrika 1934. Exact for
-    independent rows; errors in 0..n, result in (0, 1].
+    estimate: float
+    lower: float
+    upper: float
 
-    >>> round(share_upper(0, 59, 0.05), 4)  # 0.95 ** 59 is just under 0.05
-    0.0495
+
+def mean_bounds(
+    values: np.ndarray, weights: np.ndarray, alpha: float, *, lowest: float = 0.0
+) -> Bounds:
+    """Return the weighted mean of values in [lowest, 1] with its bounds; no row: anything.
+
+    Shapes: values, weights [rows], weights in (0, 1]: an inverse inclusion probability, as a
+    share of the largest one.
+
+    Guarantee: the upper bound is ever below the mean with probability `alpha` at most, the lower
+    one ever above it with `REFUSING` times that, over all looks at more and more rows.
+
+    Assumptions: whatever the earlier rows were, the next one's value has this mean over what it
+    was drawn from; its weight does not depend on its value. Rows need not be independent. Weights
+    shrink alike when a later row is a new rarest one, and the stakes with them: that is no longer
+    one gambler, and the promise is approximate (`bench_gates.py` measures it).
+
+    >>> few, many = (mean_bounds(np.zeros(n), np.ones(n), 0.05).upper for n in (80, 800))
+    >>> round(few, 3), round(many, 3)
+    (0.071, 0.007)
     """
-    return 1.0 if errors >= n else float(betaincinv(errors + 1, n - errors, 1.0 - alpha))
+    if len(values) == 0:
+        return Bounds(estimate=0.0, lower=lowest, upper=1.0)
+    return Bounds(
+        estimate=float(np.average(values, weights=weights)),
+        lower=-_upper(-values, weights, REFUSING * alpha, -lowest),
+        upper=_upper(values, weights, alpha, 1.0),
+    )
 
 
-def share_lower(errors: int, n: int, alpha: float) -> float:
-    """Return the Clopper-Pearson lower bound of a probability.
+def rows_needed(loss: float, limit: float, alpha: float) -> int | None:
+    """Return about how many rows show that a student with this loss is below a limit.
 
-    >>> share_lower(0, 100, 0.05), round(share_lower(10, 100, 0.05), 3)
-    (0.0, 0.055)
+    None: the bets do not grow at this loss.
+
+    >>> rows_needed(0.06, 0.1, 0.05), rows_needed(0.0, 0.1, 0.05), rows_needed(0.099, 0.1, 0.05)
+    (457, 60, None)
     """
-    return 0.0 if errors <= 0 else float(betaincinv(errors, n - errors + 1, alpha))
+    staked = _stakes(limit, 1.0)
+    growth = loss * np.log1p(staked * (limit - 1.0)) + (1.0 - loss) * np.log1p(staked * limit)
+    best = float(growth.max())
+    return math.ceil(math.log(len(STAKES) / alpha) / best) if best > 0 else None
 
 
-def difference_upper(worse: int, better: int, n: int, alpha: float) -> float:
-    """Return an upper bound of P(only A errs) - P(only B errs), from n paired rows.
+def _upper(values: np.ndarray, weights: np.ndarray, alpha: float, highest: float) -> float:
+    """Return the smallest mean that is ruled out; money only grows with the mean bet against."""
+    rows, counts = np.unique(np.stack([values, weights]), axis=1, return_counts=True)
+    low, high = float(rows[0].min()), highest
+    if low >= highest:
+        return highest
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        if log_money(rows, counts, middle, highest) >= -math.log(alpha):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def log_money(rows: np.ndarray, counts: np.ndarray, mean: float, highest: float) -> float:
+    """Return the log of the gambler's money, of 1, after bets against "the mean is this or more".
 
     Parameters
     ----------
-    worse: rows on which only A errs.
-    better: rows on which only B errs.
+    rows: distinct pairs of a value and its weight. Shape [2, pairs].
+    counts: how often each came. Shape [pairs].
+    highest: that a value can be; the mean is below it.
 
-    The score bound for paired proportions (Tango, "Equivalence test and confidence interval for
-    the difference in proportions for the paired-sample design", Statistics in Medicine 1998) with
-    half a row of continuity correction. By enumeration of all tables its error is at most 0.049
-    at a nominal 0.05, for n in 100..3 000, differences 1, 2 and 5 points, and one-sided
-    discordance of 0 to 20 points; without the correction it reaches 0.060.
-
-    >>> round(difference_upper(0, 0, 200, 0.05), 4)
-    0.0179
-    >>> difference_upper(30, 0, 100, 0.05) > 0.3 > difference_upper(0, 30, 100, 0.05)
-    True
+    >>> rows = np.array([[0.0, 1.0], [1.0, 1.0]])  # right and wrong answers, of equal weight
+    >>> round(log_money(rows, np.array([97, 3]), 0.1, 1.0), 2)
+    2.44
     """
-    critical = float(ndtri(alpha))
-    low, high = -1.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2.0
-        if _score(worse, better, n, middle) > critical:
-            low = middle
-        else:
-            high = middle
-    return high
+    values, weights = rows
+    won = np.log1p(np.outer(weights * (mean - values), _stakes(mean, highest)))
+    return float(np.logaddexp.reduce(counts @ won)) - math.log(len(STAKES))
 
 
-def difference_lower(worse: int, better: int, n: int, alpha: float) -> float:
-    """Return a lower bound of P(only A errs) - P(only B errs): the upper one seen from B.
-
-    >>> difference_lower(3, 9, 100, 0.05) == -difference_upper(9, 3, 100, 0.05)
-    True
-    """
-    return -difference_upper(better, worse, n, alpha)
-
-
-def _score(worse: int, better: int, n: int, difference: float) -> float:
-    """Return Tango's statistic for H0: the true difference is `difference`."""
-    # the likelihood is largest under H0 at this P(only B errs): the root of a quadratic
-    a = 2.0 * n
-    b = -worse - better + (2.0 * n - worse + better) * difference
-    c = -better * difference * (1.0 - difference)
-    nuisance = (math.sqrt(max(0.0, b * b - 4.0 * a * c)) - b) / (2.0 * a)
-    variance = n * (2.0 * nuisance + difference * (1.0 - difference))
-    gap = worse - better - n * difference + _CONTINUITY
-    return gap / math.sqrt(max(variance, 1e-12))
-
-
-def mean_upper(values: np.ndarray, weights: np.ndarray, alpha: float) -> float:
-    """Return an upper bound of the weighted mean of values in [0, 1], by betting.
-
-    A gambler who bets against "the mean is m or more" grows rich when it is less; the bound is
-    the smallest m at which the fortune ever reached 1/alpha. Waudby-Smith and Ramdas, "Estimating
-    means of bounded random variables by betting", JRSS B 2024, theorem 3, with bets from earlier
-    rows only; the weights enter as in an inverse-probability mean.
-
-    Shapes: values, weights [rows], weights in (0, 1]; no row: 1.
-
-    >>> values = np.tile([0.0, 0.0, 0.0, 0.5], 100)
-    >>> 0.125 < mean_upper(values, np.ones(400), 0.05) < 0.17
-    True
-    """
-    if len(values) == 0:
-        return 1.0
-    bets = _bets(values * weights, alpha)
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2.0
-        wealth = np.cumsum(np.log1p(bets * weights * (middle - values)))
-        if wealth.max() >= -math.log(alpha):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def mean_lower(values: np.ndarray, weights: np.ndarray, alpha: float) -> float:
-    """Return a lower bound of the weighted mean of values in [0, 1]: `mean_upper`, mirrored."""
-    return 1.0 - mean_upper(1.0 - values, weights, alpha)
-
-
-def _bets(values: np.ndarray, alpha: float) -> np.ndarray:
-    """Return the stake of each row, fixed before the row is seen: near the best for its n."""
-    n = len(values)
-    count = np.arange(1, n + 1)
-    mean = (0.5 + np.cumsum(values)) / (count + 1)
-    spread = (0.25 + np.cumsum((values - mean) ** 2)) / (count + 1)
-    before = np.concatenate([[0.25], spread[:-1]])
-    stakes: np.ndarray = np.minimum(_MAX_BET, np.sqrt(2.0 * math.log(1.0 / alpha) / (n * before)))
+def _stakes(mean: float, highest: float) -> np.ndarray:
+    stakes: np.ndarray = np.minimum(STAKES, _AT_RISK / (highest - mean))
     return stakes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from retrain.gates.evidence import Bounds, Evidence, increase_bounds
+from retrain.gates.bounds import Bounds, mean_bounds
+from retrain.gates.evidence import Evidence
 from schemas.contract import QualityContract
 from schemas.runs import GateOutcome, GateResult
 
@@ -12,10 +13,11 @@ def non_inferiority(evidence: Evidence, contract: QualityContract, alpha: float)
 
     Pairing removes what is hard for both, so that only tickets on which they differ in being
     right say anything. Pass when the increase is surely within the margin, fail when it is
-    surely beyond it.
+    surely beyond it. It may be asked again and again, with more rows each time.
 
-    Guarantee: at a true increase of the margin or more it passes with probability at most
-    `alpha`, and at one of the margin or less fails with at most `alpha`.
+    Guarantee: at a true increase of the margin or more it ever passes with probability at most
+    `alpha`, and at one of the margin or less ever fails with at most twice that; by the bets of
+    `bounds`, with what they assume.
 
     >>> import numpy as np
     >>> old, new = np.tile([1.0, 0.0], 100), np.tile([0.0, 0.0], 100)
@@ -29,7 +31,8 @@ def non_inferiority(evidence: Evidence, contract: QualityContract, alpha: float)
     margin = contract.non_inferiority_margin
     if evidence.champion is None:
         return _result("pass", "there is no champion yet: the absolute limit decides", None, margin)
-    bounds = increase_bounds(evidence.challenger, evidence.champion, evidence.weights, alpha)
+    increase = evidence.challenger - evidence.champion
+    bounds = mean_bounds(increase, evidence.weights, alpha, lowest=-1.0)
     outcome = _outcome(bounds, margin)
     return _result(outcome, _reason(outcome, bounds, evidence, margin), bounds, margin, evidence.n)
 

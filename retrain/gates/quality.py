@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-from scipy.special import ndtri
-
-from retrain.gates.evidence import Bounds, Evidence, loss_bounds
+from retrain.gates.bounds import Bounds, mean_bounds, rows_needed
+from retrain.gates.evidence import Evidence
 from schemas.contract import QualityContract
 from schemas.runs import GateOutcome, GateResult
 
@@ -14,20 +11,22 @@ from schemas.runs import GateOutcome, GateResult
 def quality(evidence: Evidence, contract: QualityContract, alpha: float) -> GateResult:
     """Pass when the disagreement is surely within the contract, fail when it surely is not.
 
-    Guarantee: a challenger whose true disagreement is the limit or more passes with probability
-    at most `alpha`; one at the limit or less fails with probability at most `alpha`.
+    Guarantee: however often it is asked with more rows, a challenger whose true disagreement is
+    the limit or more ever passes with probability at most `alpha`; one at the limit or less ever
+    fails with at most twice that.
 
-    Assumption: the rows are a random sample of the traffic that it would serve.
+    Assumption: the rows are a random sample of the traffic that it would serve, and what `bounds`
+    assumes.
 
     >>> import numpy as np
     >>> rows = Evidence(challenger=np.zeros(80), champion=None, weights=np.ones(80))
     >>> quality(rows, QualityContract(tolerance=0.1), 0.05).reason
-    'it disagrees with the teacher on 0.0 % of 80 held-out tickets, surely at most 3.7 %; the limit is 10.0 %'
+    'it disagrees with the teacher on 0.0 % of 80 held-out tickets, surely at most 7.1 %; the limit is 10.0 %'
     >>> few = Evidence(challenger=np.zeros(9), champion=None, weights=np.ones(9))
     >>> quality(few, QualityContract(tolerance=0.1), 0.05).outcome
     'inconclusive'
     """
-    bounds = loss_bounds(evidence.challenger, evidence.weights, alpha)
+    bounds = mean_bounds(evidence.challenger, evidence.weights, alpha)
     limit = contract.gate_limit
     outcome = _outcome(bounds, limit)
     return GateResult(
@@ -62,10 +61,7 @@ def _reason(outcome: GateOutcome, bounds: Bounds, n: int, limit: float, alpha: f
 
 def _missing(estimate: float, n: int, limit: float, alpha: float) -> str:
     """Say how many more labels would let it pass if its disagreement stayed what it is."""
-    gap = limit - estimate
-    if gap <= 0:
+    needed = rows_needed(estimate, limit, alpha)
+    if needed is None:
         return "at this rate it will not pass"
-    # normal approximation, with the variance that a rate of 0 cannot show taken at the limit / 4
-    rate = max(estimate, limit / 4.0)
-    needed = math.ceil(float(ndtri(alpha)) ** 2 * rate * (1.0 - rate) / gap**2)
     return f"about {max(1, needed - n)} more random labels are needed"
