@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from monitor.app import Monitor, make_source, make_teacher
 from monitor.canaries import NO_CANARIES
 from monitor.config import MonitorSettings
+from monitor.garbage import calm_collector
 from monitor.replay import Policy, replay
 from monitor.store import labelling, reading
 from monitor.teachers import Teacher
@@ -59,7 +60,9 @@ def run_backtest(
         channels={},
         daily_usd=math.inf,  # recorded answers were paid for once
     )
-    for finding in replay(monitor, engine, policy(engine)):
+    calm_collector()
+    every = settings.pipeline.window_seconds
+    for finding in replay(monitor, engine, policy(engine), every=every):
         write(finding.line())
     monitor.close()
     with engine.begin() as connection:

@@ -15,6 +15,7 @@ import structlog
 
 from monitor.app import LOOPS, Monitor
 from monitor.config import MonitorSettings
+from monitor.garbage import calm_collector
 from monitor.loops.supervisor import Supervisor
 from schemas.journal import sole_writer, tidy
 
@@ -56,6 +57,7 @@ def serve(
     with sole_writer(engine):
         monitor = Monitor(settings, engine, lane=lane)
         supervisor = Supervisor(stop, time.time)
+        calm_collector()
         monitor.start(supervisor, only & frozenset(LOOPS))
         if retraining is not None:
             retraining.start(stop)

@@ -44,16 +44,25 @@ class Finding(NamedTuple):
         return msgspec.json.encode(body, order="sorted").decode()
 
 
-def replay(monitor: Monitor, engine: sa.Engine, policy: Policy) -> Iterator[Finding]:
-    """Read everything there is and yield what would have been said, in its order."""
-    empty, student = 0, ""
+def replay(
+    monitor: Monitor, engine: sa.Engine, policy: Policy, *, every: float
+) -> Iterator[Finding]:
+    """Read everything there is and yield what would have been said, in its order.
+
+    Parameters
+    ----------
+    every: seconds of event time between two looks at what was read: a window's length, because
+        what is judged are windows that closed.
+    """
+    empty, student, looked_at = 0, "", 0.0
     while empty < _AT_THE_END:
         # the clock stands still while reading: event times are not held against it
         turn = monitor.consume.once(monitor.consume.watermark or 0.0, timeout=0.0)
         empty = 0 if turn.records else empty + 1
         now = monitor.consume.watermark
-        if now is None:
+        if now is None or (turn.records and now // every == looked_at // every):
             continue
+        looked_at = now
         monitor.consume.checkpoint(now)
         while monitor.label.once(now).labelled:
             pass
