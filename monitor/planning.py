@@ -69,6 +69,8 @@ class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Money(NamedTuple):
     """What is left for the rest of the UTC day, and what it would be asked for."""
 
+    #: of a whole day, and of this one
+    daily_usd: float
     left_usd: float
     usd_per_label: float
     #: samples that were drawn and not asked about yet
@@ -111,7 +113,8 @@ def next_plan(facts: Facts, now: float) -> tuple[SamplingPlan | None, str]:
     reason = "; ".join(words for words in reasons if words)
     if not reason:
         return None, "nothing changed"
-    return msgspec.structs.replace(new, reason=reason), reason
+    daily_usd = facts.money.daily_usd if facts.money else facts.plan.daily_usd
+    return msgspec.structs.replace(new, reason=reason, daily_usd=daily_usd), reason
 
 
 def calibration_due(plan: SamplingPlan, settings: SamplingSettings, model: str, now: float) -> bool:
@@ -195,12 +198,16 @@ def _students(facts: Facts, now: float) -> tuple[dict[str, Risk], str]:
 
 
 def _thinned(facts: Facts, now: float) -> tuple[int, str]:
-    """Return the steps by which rates are lowered: within a day they only grow."""
+    """Return the steps by which rates are lowered: within a day they only grow.
+
+    Unless what is wanted changed, or the money of a day.
+    """
     plan, money = facts.plan, facts.money
     if money is None:
         return plan.thinned, ""
-    same_day = day_start(plan.at) == day_start(now) and not _demand_changed(facts)
-    steps = max(_steps(money), plan.thinned if same_day else 0)
+    stands = day_start(plan.at) == day_start(now) and plan.daily_usd == money.daily_usd
+    kept = plan.thinned if stands and not _demand_changed(facts) else 0
+    steps = max(_steps(money), kept)
     if steps == plan.thinned:
         return steps, ""
     return steps, _words(money, steps, plan.thinned)

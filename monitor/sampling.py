@@ -120,8 +120,10 @@ class SamplingPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     #: probability of the extra draw while a retraining wants labels; it is made only where the
     #: other did not choose
     requested_rate: float = 0.0
-    #: steps by which these rates were lowered for want of money
+    #: steps by which these rates were lowered for want of money, and the money of a day it was
+    #: worked out for, US dollars
     thinned: int = 0
+    daily_usd: float = 0.0
     #: what is known of students' errors; of the others all tickets are alike
     students: dict[str, Risk] = {}
 

@@ -68,6 +68,7 @@ def _money(connection: sa.Connection, contract: QualityContract, facts: Facts, n
     spent = labelling.spend_on(connection, today)
     windows = evaluation.windows(connection, after=now - DAY - HOUR, until=now, segment="*")
     return Money(
+        daily_usd=contract.daily_teacher_usd,
         left_usd=contract.daily_teacher_usd - spent.settled_usd - spent.reserved_usd,
         usd_per_label=planning.usd_per_call(connection, (today, yesterday), CALLS),
         waiting=planning.waiting(connection),

@@ -49,7 +49,9 @@ def facts(**changes: Any) -> Facts:
 
 
 def money(*, left: float = 10.0, usd: float = 0.01, waiting: int = 0, expected: float) -> Money:
-    return Money(left_usd=left, usd_per_label=usd, waiting=waiting, expected=expected)
+    return Money(
+        daily_usd=12.0, left_usd=left, usd_per_label=usd, waiting=waiting, expected=expected
+    )
 
 
 # --- what a new version is published for ---------------------------------------------------
@@ -157,9 +159,13 @@ def test_a_teacher_that_costs_nothing_is_asked_as_configured() -> None:
     assert next_plan(facts(money=money(expected=1e9, usd=0.0)), NOON)[0] is None
 
 
+def lowered(*, wanted: bool = False, daily_usd: float = 12.0) -> SamplingPlan:
+    plan = SETTINGS.plan(wanted=wanted, thinned=3, students={"m1": RISK})
+    return msgspec.structs.replace(plan, at=NOON - HOUR, daily_usd=daily_usd)
+
+
 def test_within_a_day_rates_only_fall() -> None:
-    low = msgspec.structs.replace(SETTINGS.plan(thinned=3, students={"m1": RISK}), at=NOON - HOUR)
-    plenty = money(expected=1)
+    low, plenty = lowered(), money(expected=1)
     assert next_plan(facts(plan=low, money=plenty), NOON)[0] is None
     tomorrow, why = next_plan(facts(plan=low, money=plenty), NOON + DAY)
     assert tomorrow is not None
@@ -168,11 +174,16 @@ def test_within_a_day_rates_only_fall() -> None:
 
 
 def test_rates_may_rise_when_a_retraining_has_its_labels() -> None:
-    low = msgspec.structs.replace(SETTINGS.plan(wanted=True, thinned=3), at=NOON - HOUR)
-    plan, why = next_plan(facts(plan=low, money=money(expected=1)), NOON)
+    plan, why = next_plan(facts(plan=lowered(wanted=True), money=money(expected=1)), NOON)
     assert plan is not None
     assert plan.thinned == 0
     assert why.startswith("a retraining no longer wants labels; the money reaches further")
+
+
+def test_rates_may_rise_when_a_person_allows_more_money() -> None:
+    plan, _ = next_plan(facts(plan=lowered(daily_usd=6.0), money=money(expected=1)), NOON)
+    assert plan is not None
+    assert (plan.thinned, plan.daily_usd) == (0, 12.0)
 
 
 def test_the_reason_names_the_money() -> None:
