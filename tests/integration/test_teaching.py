@@ -424,6 +424,34 @@ def test_a_teacher_that_comes_back_keeps_what_people_said_of_it(
     assert shop.standing.verified
 
 
+def test_answers_about_the_teacher_before_are_no_evidence_against_this_one(
+    house: Callable[..., House],
+) -> None:
+    shop = house(Provider(lambda _: "z"), gold=EVERYBODY, canaries=CanarySettings(count=0))
+    shop.ask([(text, truth(text)) for text in texts(300)])
+    shop.watch()
+    shop.provider.name, shop.provider.answer = "better", truth
+    shop.ask([(text, truth(text)) for text in texts(150, 300)])
+    shop.watch()
+    shop.check(truth)
+    assert shop.watch().signals == (), "every answer of the last one was wrong"
+    assert (shop.standing.drawn, shop.standing.answered) == (150, 150)
+    assert shop.standing.verified
+
+
+def test_labels_of_before_its_time_are_not_drawn(house: Callable[..., House]) -> None:
+    shop = house(Provider(truth), gold=EVERYBODY, canaries=CanarySettings(count=0))
+    shop.ask([(text, truth(text)) for text in texts(20)])
+    shop.watch()
+    later = msgspec.structs.replace(shop.standing, generation="later", since=shop.now + 3600)
+    with shop.engine.begin() as connection:
+        teachers.save(connection, later)
+    shop.ask([(text, truth(text)) for text in texts(20, 20)])
+    shop.watch()
+    assert shop.generation == "later"
+    assert len(shop.rows(tables.gold_draw)) == 20, "the first 20, drawn before"
+
+
 # --- canaries ----------------------------------------------------------------------------------
 
 
@@ -473,6 +501,20 @@ def test_a_teacher_that_changed_without_saying_so_is_found_out(
     assert (signal.metric, signal.severity, signal.model) == ("canary", "page", first)
     assert shop.generation != first
     assert (shop.standing.change, shop.standing.follows) == ("silent", first)
+    with shop.engine.begin() as connection:
+        newest = teachers.rounds(connection, first, 1)[0]
+    assert (newest.answers, newest.changed) == (200, 40)
+
+
+def test_canaries_that_another_prompt_answered_say_nothing_of_the_silent_kind(
+    house: Callable[..., House],
+) -> None:
+    shop = with_canaries(house)
+    first = shop.generation
+    shop.provider.prompt_hash = "p2"
+    shop.provider.answer = lambda text: truth(text) if number(text) % 5 else "z"
+    assert next_week(shop).signals == ()
+    assert shop.generation == first, "no window with its labels was judged yet"
     with shop.engine.begin() as connection:
         newest = teachers.rounds(connection, first, 1)[0]
     assert (newest.answers, newest.changed) == (200, 40)

@@ -76,6 +76,23 @@ def test_only_people_who_answer_according_to_the_truth_could_mislead_it() -> Non
     assert fewer.estimate == pytest.approx(full.estimate) == pytest.approx(0.1)
 
 
+def test_a_ticket_that_was_asked_about_more_often_speaks_for_fewer() -> None:
+    # half of the traffic is risky, asked about four times as often, and wrong in 30 %
+    checked = [Checked(10.0, 0.0, 0.0, 0.0)] * 100
+    checked += [Checked(2.5, 0.0, 1.0, 1.0)] * 120 + [Checked(2.5, 0.0, 0.0, 0.0)] * 280
+    labels = Agreement.of([(0.0, 0.1)] * 100 + [(0.0, 0.4)] * 400)
+    found = mean_loss(checked, [row.student for row in checked], labels)
+    assert found.estimate == pytest.approx(0.15)
+
+
+def test_few_labels_leave_the_share_of_disagreements_unknown() -> None:
+    checked = [Checked(1.0, 0.0, 0.0, 0.0)] * 50_000 + [Checked(1.0, 1.0, 1.0, 0.0)] * 50_000
+    labels = Agreement.of([(0.0, 0.1)] * 90 + [(1.0, 0.1)] * 10)
+    found = mean_loss(checked, [row.student for row in checked], labels)
+    assert found.estimate == pytest.approx(0.1)
+    assert math.sqrt(found.variance) == pytest.approx(math.sqrt(0.1 * 0.9 / 100), rel=0.01)
+
+
 def test_the_sums_of_two_shards_are_those_of_both() -> None:
     labels = [(0.0, 0.1), (1.0, 0.2), (0.25, 0.1), (0.0, 0.5)]
     merged = Agreement.of(labels[:1]).merge(Agreement.of(labels[1:]))
