@@ -210,6 +210,26 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         _print_rows(page.rows(found))
 
 
+@app.command()
+def quality(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """How often each student disagrees with the teacher, segment by segment, with intervals."""
+    import msgspec
+
+    from monitor import quality_page
+    from monitor.loops import situation
+    from schemas.journal import reader
+
+    house = enter(config)
+    with reader(house.engine).begin() as connection:
+        champion = situation.champion(connection, house.lane).artefact_id
+        found = quality_page.gather(connection, champion)
+    if as_json:
+        _print_json(msgspec.to_builtins(found))
+        return
+    for line in quality_page.lines(found):
+        typer.echo(line)
+
+
 @app.command("check-config")
 def check_config(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Read the settings and say what they come to; nothing is opened."""

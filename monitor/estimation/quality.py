@@ -66,6 +66,8 @@ class QualityEstimate(msgspec.Struct, frozen=True, kw_only=True):
     recent: Interval | None
     #: the disagreement that was accepted
     tolerance: float
+    #: evidence against "within the tolerance": log of `level`'s e-value, 0 for none
+    log_e: float
     #: a glance at this moment, which pages nobody: that is the `level` detector's office
     state: QualityState
 
@@ -137,7 +139,7 @@ def glance(window: JudgedWindow) -> Interval:
 
 
 def estimate_quality(
-    lifetime: JudgedWindow, recent: JudgedWindow, tolerance: float
+    lifetime: JudgedWindow, recent: JudgedWindow, tolerance: float, *, log_e: float = 0.0
 ) -> QualityEstimate:
     """Judge where the disagreement stands.
 
@@ -145,6 +147,7 @@ def estimate_quality(
     ----------
     lifetime: sums over all windows of this student in this segment.
     recent: sums over the newest of them.
+    log_e: of the `level` detector, to rank segments by.
 
     Both intervals are ones of 95 %. `out` when one of them lies above the tolerance; `within`
     when the lifetime's lies below and the recent mean does too; `unsure` otherwise.
@@ -171,6 +174,7 @@ def estimate_quality(
         recent_n=recent.labels,
         recent=now,
         tolerance=tolerance,
+        log_e=log_e,
         state=_state(lifetime.labels, always, now, tolerance),
     )
 

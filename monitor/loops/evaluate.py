@@ -18,7 +18,7 @@ from monitor.alerts.stages import AlertSettings
 from monitor.drift import DriftSettings
 from monitor.estimation.quality import estimate_quality, newest
 from monitor.loops import drifting, situation, teaching
-from monitor.loops.judging import judge
+from monitor.loops.judging import Judged, judge
 from monitor.loops.opinions import Opinions, Stream, window_means
 from monitor.loops.planning import replan
 from monitor.loops.slices import Slice, judged_until, ready
@@ -159,18 +159,19 @@ class EvaluateLoop:
         return EvaluateTurn(led=True, judged=labels, signals=tuple(signals))
 
     def _estimate(
-        self, connection: sa.Connection, streams: Mapping[tuple[str, str], float]
+        self, connection: sa.Connection, streams: Mapping[tuple[str, str], Judged]
     ) -> None:
         """Add a point to the quality curve of each stream that got something new."""
-        for (segment, model), until in streams.items():
-            lifetime = judging.lifetime(connection, segment, model, until=until)
+        for (segment, model), judged in streams.items():
+            lifetime = judging.lifetime(connection, segment, model, until=judged.at)
             windows = judging.newest(
-                connection, segment, model, until=until, limit=self._settings.recent_labels
+                connection, segment, model, until=judged.at, limit=self._settings.recent_labels
             )
             assert lifetime is not None
             recent = newest(windows, self._settings.recent_labels)
             tolerance = self._contract.tolerance_of(segment)
-            evaluation.add_estimate(connection, estimate_quality(lifetime, recent, tolerance))
+            estimate = estimate_quality(lifetime, recent, tolerance, log_e=judged.log_e)
+            evaluation.add_estimate(connection, estimate)
 
     def _labels_wanted(self, connection: sa.Connection, champion: str) -> bool:
         """Say whether more labels are asked for: while the student is out of its bounds."""

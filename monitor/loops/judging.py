@@ -41,13 +41,22 @@ _encode = msgspec.json.Encoder().encode
 _decode_trust = msgspec.json.Decoder(Trust).decode
 
 
+class Judged(NamedTuple):
+    """Where one stream stands after its newest window."""
+
+    #: end of that window, event time, seconds UTC
+    at: float
+    #: evidence against "within the tolerance": log of `level`'s e-value
+    log_e: float
+
+
 class Judgement(NamedTuple):
     """What some slices came to."""
 
     #: in the order of their windows
     signals: list[Signal]
-    #: (segment, student) of the streams that got something new, with the end of the last window
-    streams: dict[tuple[str, str], float]
+    #: by (segment, student): the streams that got something new
+    streams: dict[tuple[str, str], Judged]
 
 
 def judge(
@@ -81,9 +90,11 @@ def judge(
             generations.meet(model, met, one)
     trusts.save(now)
     generations.save(now)
-    found = _watch(connection, streams, contract, generations, now)
+    found, evidence = _watch(connection, streams, contract, generations, now)
     signals = [explained(connection, signal) for signal in found]
-    return Judgement(signals, {key: scores[-1].at for key, scores in streams.items()})
+    return Judgement(
+        signals, {key: Judged(scores[-1].at, evidence[key]) for key, scores in streams.items()}
+    )
 
 
 def _tallies(
@@ -160,10 +171,11 @@ def _watch(
     contract: QualityContract,
     generations: Generations,
     now: float,
-) -> list[Signal]:
+) -> tuple[list[Signal], dict[tuple[str, str], float]]:
     stored = evaluation.detector_states(connection, {model for _, model in streams})
     states: dict[DetectorKey, bytes] = {}
     signals: list[Signal] = []
+    evidence: dict[tuple[str, str], float] = {}
     for (segment, model), scores in streams.items():
         share = generations.share(model, segment)
         for settings in _detectors(contract, segment, share, generations.name):
@@ -178,8 +190,10 @@ def _watch(
                     signal = _signal(connection, key, finding, window.at, contract.hash)
                     signals.append(signal)
             states[key] = detector.state()
+            if kind == "level":
+                evidence[segment, model] = detector.log_e
     evaluation.write_detector_states(connection, states, now)
-    return sorted(signals, key=lambda signal: signal.at)
+    return sorted(signals, key=lambda signal: signal.at), evidence
 
 
 def _detectors(

@@ -154,13 +154,15 @@ def add_estimate(connection: sa.Connection, estimate: QualityEstimate) -> None:
     )
 
 
-def newest_estimates(connection: sa.Connection, model: str) -> list[QualityEstimate]:
-    """Return the newest point of each segment's curve, of one student."""
+def newest_estimates(connection: sa.Connection, model: str | None = None) -> list[QualityEstimate]:
+    """Return the newest point of each segment's curve, of one student or of each."""
     table = tables.estimate
-    newest = sa.select(sa.func.max(table.c.id)).where(table.c.model == model)
-    query = sa.select(table.c.body).where(table.c.id.in_(newest.group_by(table.c.segment)))
+    newest = sa.select(sa.func.max(table.c.id)).group_by(table.c.model, table.c.segment)
+    if model is not None:
+        newest = newest.where(table.c.model == model)
+    query = sa.select(table.c.body).where(table.c.id.in_(newest))
     found = [_decode_estimate(body) for (body,) in connection.execute(query)]
-    return sorted(found, key=lambda estimate: estimate.segment)
+    return sorted(found, key=lambda estimate: (estimate.model, estimate.segment))
 
 
 def estimates(

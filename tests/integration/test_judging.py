@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from factories import START, answer, records, ticket
 
+from monitor import quality_page
 from monitor.alerts.stages import AlertSettings
 from monitor.comparators import COMPARATORS
 from monitor.loops.consume import ConsumeLoop, ConsumeSettings
@@ -153,11 +154,14 @@ def test_each_segment_is_held_to_its_own_tolerance(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         found = {e.segment: e for e in evaluation.newest_estimates(connection, "m1")}
         (page,) = [s for s in evaluation.signals(connection) if s.severity == "page"]
+        (shown,) = quality_page.gather(connection, champion="m1")
     assert (found["channel=mail"].tolerance, found["channel=chat"].tolerance) == (0.2, 0.3)
     assert found["channel=mail"].lifetime is not None
     assert found["channel=mail"].lifetime.estimate == pytest.approx(0.4)
     assert page.contract == strict.hash
     assert "limit 20.0 %" in page.sentence
+    assert [one.segment for one in shown.segments] == ["*", "channel=mail", "channel=chat"]
+    assert shown.standing == {"channel=mail": "stands out", "channel=chat": "does not stand out"}
 
 
 def test_another_contract_begins_the_evidence_anew(engine: sa.Engine) -> None:
