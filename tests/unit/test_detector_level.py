@@ -32,7 +32,7 @@ def watch(values: list[float], **options: float) -> tuple[Level, list[Finding]]:
 
 
 def test_a_warning_comes_before_the_page_and_each_comes_once() -> None:
-    level, found = watch(losses(0.2, 3000, seed=1))
+    level, found = watch(losses(0.25, 1000, seed=1))
     assert [finding.severity for finding in found] == ["warn", "page"]
     assert found[0].n < found[1].n
     assert level.latched
@@ -47,13 +47,13 @@ def test_a_page_in_the_same_update_stands_for_the_warning() -> None:
 
 
 def test_a_false_alarm_probability_above_the_warning_pages_without_one() -> None:
-    _, found = watch(losses(0.2, 3000, seed=1), delta=0.2)
+    _, found = watch(losses(0.3, 500, seed=1), delta=0.2)
     assert [finding.severity for finding in found] == ["page"]
 
 
 def test_a_smaller_weight_asks_for_more_evidence() -> None:
     moments = [
-        next(f.n for f in watch(losses(0.2, 3000, seed=1), weight=w)[1] if f.severity == "page")
+        next(f.n for f in watch(losses(0.3, 500, seed=1), weight=w)[1] if f.severity == "page")
         for w in (1.0, 0.1, 0.001)
     ]
     assert moments == sorted(moments)
@@ -159,7 +159,7 @@ def active(seed: int, windows: int, tickets: int = 100) -> list[Scores]:
     return found
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_order_within_a_block_and_the_merging_of_partitions_change_nothing(seed: int) -> None:
     straight, shuffled = (Level(LevelSettings(tolerance=0.1)) for _ in range(2))
@@ -207,7 +207,7 @@ def test_a_window_with_a_score_that_cannot_be_is_skipped_whole_and_counted(value
 
 def test_months_of_nothing_but_losses_overflow_nothing() -> None:
     level = Level(LevelSettings(tolerance=0.1))
-    level.update([plain([1.0] * 50, at=float(hour)) for hour in range(2000)])
+    level.update([plain([1.0] * 50, at=float(hour)) for hour in range(500)])
     again = Level.restore(LevelSettings(tolerance=0.1), level.state())
     assert again.state() == level.state()
     assert np.isfinite(again.log_e)

@@ -11,9 +11,9 @@ from monitor.estimation.asymp_cs import asymptotic_sequence, one_look
 from monitor.estimation.beta_binomial import confidence_sequence
 from schemas.windows import Moments
 
-RUNS = 300
+RUNS = 150
 #: labels at which somebody looks
-LOOKS = range(100, 4001, 100)
+LOOKS = range(100, 3001, 100)
 
 
 def scores(rate: float, probability: np.ndarray, seed: int) -> list[list[tuple[Moments, int]]]:

@@ -15,14 +15,15 @@ from monitor.estimation.betting import BLOCK, HARMS, restart_share, stakes
 from monitor.estimation.scores import Scores, plain, score
 
 #: labels whose 2^n outcomes are all tried
-AHEAD = 8
+AHEAD = 6
 
 
 def settled(tolerance: float, before: int) -> Level:
     """A level detector after some labels, whose next block may begin soon."""
     level = Level(LevelSettings(tolerance=tolerance))
     draw = random.Random(before)
-    look(level, [float(draw.random() < tolerance) for _ in range(before)])
+    losses = [float(draw.random() < tolerance) for _ in range(before)]
+    level.update([plain(losses[at : at + BLOCK], at=0.0) for at in range(0, before, BLOCK)])
     return level
 
 

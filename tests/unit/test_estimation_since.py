@@ -121,11 +121,11 @@ PLANS = {
 @pytest.mark.parametrize("plan", PLANS)
 def test_the_interval_at_a_false_page_still_covers_the_rate(plan: str) -> None:
     """The start and the moment are both picked because they look bad; 5 % of lives may miss."""
-    lives, pages, missed = 60, 0, 0
+    lives, pages, missed = 40, 0, 0
     for seed in range(lives):
         level = Level(LevelSettings(tolerance=0.1, delta=0.4))
         rows: list[JudgedWindow] = []
-        for scores, row in life(seed, 60, PLANS[plan]):
+        for scores, row in life(seed, 40, PLANS[plan]):
             rows.append(row)
             level.update([scores])
             if level.latched:
