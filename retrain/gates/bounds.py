@@ -76,7 +76,7 @@ def rows_needed(loss: float, limit: float, alpha: float) -> int | None:
     >>> rows_needed(0.06, 0.1, 0.05), rows_needed(0.0, 0.1, 0.05), rows_needed(0.099, 0.1, 0.05)
     (457, 60, None)
     """
-    staked = _stakes(limit, 1.0)
+    staked = stakes(limit, 1.0)
     growth = loss * np.log1p(staked * (limit - 1.0)) + (1.0 - loss) * np.log1p(staked * limit)
     best = float(growth.max())
     return math.ceil(math.log(len(STAKES) / alpha) / best) if best > 0 else None
@@ -111,10 +111,11 @@ def log_money(rows: np.ndarray, counts: np.ndarray, mean: float, highest: float)
     2.44
     """
     values, weights = rows
-    won = np.log1p(np.outer(weights * (mean - values), _stakes(mean, highest)))
+    won = np.log1p(np.outer(weights * (mean - values), stakes(mean, highest)))
     return float(np.logaddexp.reduce(counts @ won)) - math.log(len(STAKES))
 
 
-def _stakes(mean: float, highest: float) -> np.ndarray:
-    stakes: np.ndarray = np.minimum(STAKES, _AT_RISK / (highest - mean))
-    return stakes
+def stakes(mean: float, highest: float) -> np.ndarray:
+    """Return the share of the money on each grid point: no row may take more than 90 % of it."""
+    shares: np.ndarray = np.minimum(STAKES, _AT_RISK / (highest - mean))
+    return shares
