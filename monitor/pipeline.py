@@ -169,6 +169,10 @@ class Pipeline:
         """Event time up to which this shard is done, seconds UTC; 0 before the first event."""
         return self._watermark.value
 
+    def judged(self, start: float) -> None:
+        """Note the start of the newest slice that was judged: nothing is counted there any more."""
+        self._windows.judged(start)
+
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter, for what the loop counts beside the pipeline (`dead_letters`)."""
         self._counters[name] = self._counters.get(name, 0) + by
@@ -308,17 +312,22 @@ class Pipeline:
         self._counters["pairs"] += 1
         self._seen.add(identity(ticket.ticket_id))
         pair = join(ticket, answer)
+        windows, at = self._windows, pair.asked_at
         place = self.sampler.place(pair) if pair.served_by == "student" else None
-        opened = self._windows.add(pair, ticket.text_length, answer.counted_as, ticket.words, place)
+        start = windows.start_of(at)
+        here = place if start <= at else None
+        opened = windows.add(pair, ticket.text_length, answer.counted_as, ticket.words, here)
         if opened is None:
             self._counters["late"] += 1
-            opened = self._windows.add_late(pair.segments, place) if place else []
+            opened = []
+        if place and here is None:
+            opened += windows.count(pair.segments, place, start)
         for segment in opened:
-            self._segments.met(segment, pair.asked_at)
+            self._segments.met(segment, at)
         if place:
-            self._sample(pair, place[1])
+            self._sample(pair, place[1], start)
 
-    def _sample(self, pair: Pair, stratum: int) -> None:
+    def _sample(self, pair: Pair, stratum: int, start: float) -> None:
         chosen = self.sampler.choose(pair.ticket_id, pair.model, stratum)
         if chosen is None:
             return
@@ -336,7 +345,7 @@ class Pipeline:
             inclusion_probability=chosen.probability,
             plan=self.sampler.plan.version,
             stratum=stratum,
-            window=self._windows.start_of(pair.asked_at),
+            window=start,
         )
         self._samples.append(sample)
 

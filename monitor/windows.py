@@ -6,6 +6,7 @@ of the stream, however fast they are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from monitor.features import Features
@@ -241,6 +242,8 @@ class Windows:
         self, length: float, watermark: float, summaries: Iterable[WindowSummary] = ()
     ) -> None:
         self.length = length
+        #: start of the first slice that was not judged yet, as far as is known
+        self._unjudged = -math.inf
         self._set_horizon(watermark)
         self._open: dict[float, dict[str, _Window]] = {}
         self._closed: list[WindowSummary] = []
@@ -251,9 +254,18 @@ class Windows:
     def start_of(self, at: float) -> float:
         """Return the start of the slice whose strata a pair asked at `at` is counted in.
 
-        Its own, or the oldest that is open: estimates neither lose a ticket nor go back.
+        Its own; or the oldest that is open and was not judged: estimates neither lose a ticket
+        nor go back.
         """
-        return max(slice_start(at, self.length), self.horizon)
+        return max(slice_start(at, self.length), self.horizon, self._unjudged)
+
+    def judged(self, start: float) -> None:
+        """Note that the slices up to this one were judged; minus infinity: none was.
+
+        Others closed them: this shard was idle, or dead, for longer than it is waited for.
+        """
+        if math.isfinite(start):
+            self._unjudged = slice_start(start, self.length) + self.length
 
     def add(
         self,
@@ -268,9 +280,9 @@ class Windows:
         Parameters
         ----------
         words: buckets of the words of a text that was redacted since (`features.buckets_in`).
-        place: where the estimates count it; None: no student answered it.
+        place: where the estimates count it; None: nowhere, or in another slice (`start_of`).
 
-        None: the slice is closed, the pair is late and was left out; `add_late` is for it.
+        None: the slice is closed, the pair is late and was left out.
         """
         start = slice_start(pair.asked_at, self.length)
         if start < self.horizon:
@@ -298,14 +310,14 @@ class Windows:
                 )
         return opened
 
-    def add_late(self, segments: tuple[str, ...], place: Place) -> list[str]:
-        """Count a late pair for the estimates alone; return the segments whose window it opened."""
-        slice_ = self._open.setdefault(self.horizon, {})
+    def count(self, segments: tuple[str, ...], place: Place, start: float) -> list[str]:
+        """Count a pair for the estimates alone; return the segments whose window it opened."""
+        slice_ = self._open.setdefault(start, {})
         opened = []
         for segment in segments:
             window = slice_.get(segment)
             if window is None:
-                window = self._make(slice_, segment, self.horizon)
+                window = self._make(slice_, segment, start)
                 opened.append(segment)
             window.place(place)
         return opened

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from monitor.loops.slices import judged_until
 from monitor.pipeline import Pipeline, PipelineSettings
 from monitor.sampling import Sampler, SamplingPlan
 from monitor.sources import Record, Source
@@ -106,7 +107,8 @@ class ConsumeLoop:
         self._read = 0
         self._checkpointed_at = now
         self._write_unwritten()
-        self._report(now)
+        if self._shards:
+            self._exchange(now)
 
     @property
     def watermark(self) -> float | None:
@@ -124,14 +126,16 @@ class ConsumeLoop:
             owned = consuming.take_over(
                 connection, shard, settings.owner, settings.pipeline.window_seconds, now
             )
-            sampler = self._sampler(connection, now)
+            sampler, judged = self._look_up(connection, now)
         pipeline = Pipeline(settings.pipeline, sampler, owned.state)
+        pipeline.judged(judged)
         self._shards[shard] = _Shard(owned.epoch, pipeline)
         self._source.seek(shard, owned.positions)
 
-    def _sampler(self, connection: sa.Connection, now: float) -> Sampler:
+    def _look_up(self, connection: sa.Connection, now: float) -> tuple[Sampler, float]:
+        """Return the newest plan, ready to choose, and the start of the last judged slice."""
         plan = planning.newest_or(connection, self._settings.first_plan, now)
-        return Sampler(plan, self._settings.salt)
+        return Sampler(plan, self._settings.salt), judged_until(connection)
 
     def _take(self, records: list[Record], now: float) -> None:
         shards = self._shards
@@ -156,22 +160,25 @@ class ConsumeLoop:
             try:
                 with self._engine.begin() as connection:
                     consuming.write_checkpoint(connection, self._settings.owner, shard.unwritten)
-                    sampler = self._sampler(connection, shard.unwritten.records.at)
             except FencedError:
                 del self._shards[number]
                 raise
             # only now: had the commit failed, the same checkpoint is written at the next turn
             self._source.commit(shard.unwritten.positions)
             shard.unwritten = None
-            shard.pipeline.sampler = sampler
 
-    def _report(self, now: float) -> None:
-        if not self._shards:
-            return
+    def _exchange(self, now: float) -> None:
+        """Tell how far behind each shard is; hear the newest plan, and what was judged.
+
+        For idle shards too: what they read next is to be counted where it still counts.
+        """
         behind: dict[str, int] = {}
         for partition, count in self._source.lag().items():
             shard = str(self._source.shard_of(partition))
             behind[shard] = behind.get(shard, 0) + count
-        body = {"behind": behind}
         with self._engine.begin() as connection:
-            health.report(connection, "consume", self._settings.owner, body, now)
+            health.report(connection, "consume", self._settings.owner, {"behind": behind}, now)
+            sampler, judged = self._look_up(connection, now)
+        for owned in self._shards.values():
+            owned.pipeline.sampler = sampler
+            owned.pipeline.judged(judged)

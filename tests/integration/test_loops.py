@@ -17,6 +17,7 @@ from monitor.loops.consume import ConsumeLoop, ConsumeSettings
 from monitor.loops.evaluate import EvaluateLoop, EvaluateSettings
 from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.notify import NotifyLoop
+from monitor.loops.slices import JUDGED
 from monitor.loops.teaching import TeachingSettings
 from monitor.pipeline import PipelineSettings
 from monitor.planning import SamplingSettings
@@ -169,6 +170,24 @@ def test_an_idle_shard_can_be_told_from_one_that_reads(engine: sa.Engine) -> Non
     loop.checkpoint(START + 500)
     with engine.begin() as connection:
         assert connection.scalar(sa.select(tables.shard.c.updated_at)) == START + 100
+
+
+def test_a_shard_that_was_not_waited_for_is_counted_in_slices_that_were_not_judged_yet(
+    engine: sa.Engine,
+) -> None:
+    loop = consumer(engine, records(traffic(["a"] * 300)), window_seconds=50.0)
+    loop.once(START)  # takes over, and reads nothing yet
+    with engine.begin() as connection:
+        evaluation.set_number(connection, JUDGED, START + 150)
+    loop.checkpoint(START)  # an idle shard hears of it
+    drain(loop)
+    with engine.begin() as connection:
+        windows = evaluation.windows(connection, after=0.0, until=START + 1e6, segment="*")
+        counted = {w.start - START: sum(w.strata.get("1/m1", {}).values()) for w in windows}
+        samples = set(connection.scalars(sa.select(tables.sample.c.window - START)))
+    assert counted == {0: 0, 50: 0, 100: 0, 150: 0, 200: 250, 250: 50}
+    assert samples == {200, 250}
+    assert sum(w.pairs for w in windows) == 300
 
 
 # --- label -----------------------------------------------------------------------------------

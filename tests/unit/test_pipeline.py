@@ -322,6 +322,21 @@ def test_a_late_pair_is_left_out_of_windows_and_can_still_be_sampled() -> None:
     assert summaries(journal)[0].strata == {"0/m1": {0: 2}}
 
 
+def test_a_pair_of_a_slice_that_was_judged_meanwhile_is_counted_in_the_next() -> None:
+    pipeline = Pipeline(SETTINGS, EVERYTHING, ShardState(shard=0))
+    pipeline.judged(BASE.timestamp())
+    pipeline.feed([ticket(), answer()], NOW)
+    records = pipeline.checkpoint(NOW)
+    found = [(w.start - BASE.timestamp(), w.pairs, w.strata) for w in records.windows]
+    in_all_and_in_its_channel = 2
+    assert found == [
+        *[(0.0, 1, {})] * in_all_and_in_its_channel,
+        *[(60.0, 0, {"0/m1": {0: 1}})] * in_all_and_in_its_channel,
+    ]
+    assert records.samples[0].window == BASE.timestamp() + 60
+    assert records.counters["late"] == 0
+
+
 def test_what_others_answered_is_not_counted_for_the_estimates() -> None:
     journal = run([ticket(), answer(served_by="teacher")])
     assert summaries(journal)[0].strata == {}

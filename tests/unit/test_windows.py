@@ -146,13 +146,32 @@ def test_a_students_pair_is_counted_by_plan_and_stratum_in_each_of_its_segments(
     assert [w.strata for w in windows.take()] == [{"1/m1": {0: 1, 2: 2}}] * 2
 
 
-def test_a_late_pair_is_counted_for_the_estimates_in_the_oldest_open_slice() -> None:
+def test_a_pair_is_counted_for_the_estimates_in_its_slice_or_the_oldest_that_is_open() -> None:
     windows = Windows(60.0, 0.0)
+    assert windows.start_of(10.0) == 0.0
     windows.close(120.0)
     assert windows.start_of(10.0) == windows.start_of(130.0) == 120.0
     assert windows.start_of(180.0) == 180.0
-    assert windows.add_late(("*", "channel=mail"), ("1/m1", 0)) == ["*", "channel=mail"]
-    assert windows.add_late(("*",), ("1/m1", 0)) == []
+
+
+def test_in_a_slice_that_was_judged_nothing_is_counted_for_the_estimates() -> None:
+    windows = Windows(60.0, 0.0)
+    windows.judged(-math.inf)
+    assert windows.start_of(10.0) == 0.0
+    windows.judged(60.0)
+    assert [windows.start_of(at) for at in (10.0, 70.0, 130.0, 190.0)] == [
+        120.0,
+        120.0,
+        120.0,
+        180.0,
+    ]
+
+
+def test_a_late_pair_is_counted_for_the_estimates_alone() -> None:
+    windows = Windows(60.0, 0.0)
+    windows.close(120.0)
+    assert windows.count(("*", "channel=mail"), ("1/m1", 0), 120.0) == ["*", "channel=mail"]
+    assert windows.count(("*",), ("1/m1", 0), 120.0) == []
     found = [(w.segment, w.start, w.pairs, w.strata) for w in windows.take()]
     assert found == [
         ("*", 120.0, 0, {"1/m1": {0: 2}}),
