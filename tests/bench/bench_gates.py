@@ -146,7 +146,7 @@ def ever_passes(name: str, rows: int, runs: int) -> tuple[float, float]:
 def falling_rates(rng: np.random.Generator, rows: int) -> tuple[Floats, Floats]:
     """Losses of 10 % that were labelled at a rate that halves twice."""
     rates = np.repeat([0.2, 0.1, 0.05], math.ceil(rows / 3))[:rows]
-    return (rng.random(rows) < LIMIT) * 1.0, rates
+    return (rng.random(rows) < LIMIT).astype(float), rates
 
 
 def risky_rates(rng: np.random.Generator, rows: int) -> tuple[Floats, Floats]:
