@@ -50,10 +50,11 @@ def mean_bounds(
     Guarantee: the upper bound is ever below the mean with probability `alpha` at most, the lower
     one ever above it with `REFUSING` times that, over all looks at more and more rows.
 
-    Assumptions: whatever the earlier rows were, the next one's value has this mean over what it
-    was drawn from; its weight does not depend on its value. Rows need not be independent. Weights
-    shrink alike when a later row is a new rarest one, and the stakes with them: that is no longer
-    one gambler, and the promise is approximate (`bench_gates.py` measures it).
+    Assumptions: whatever the earlier rows were, the next ticket's value has this mean over the
+    traffic, and it was drawn with the probability that its weight states. Rows need not be
+    independent. When a later row is the rarest so far, all weights shrink, and the stakes with
+    them: that is no longer one gambler, and the promise is approximate (`bench_gates.py` measures
+    it).
 
     >>> few, many = (mean_bounds(np.zeros(n), np.ones(n), 0.05).upper for n in (80, 800))
     >>> round(few, 3), round(many, 3)
