@@ -87,6 +87,7 @@ window = sa.Table(
     _key("start", sa.Float),
     _key("shard", sa.Integer),
     _column("body", sa.LargeBinary),
+    sa.Index("ix_window_start", "start"),
 )
 
 #: Messages that could not be used, as they came.
@@ -311,7 +312,10 @@ estimate = sa.Table(
     _column("at", sa.Float, index=True),
     _column("segment", sa.String(256)),
     _column("model", sa.String(128)),
+    #: whether no newer point of this student in this segment is there
+    _column("newest", sa.Boolean),
     _column("body", sa.LargeBinary),
+    sa.Index("ix_estimate_newest", "newest", "model", "segment"),
 )
 
 # --- telling -------------------------------------------------------------------------------

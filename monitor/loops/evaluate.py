@@ -21,7 +21,7 @@ from monitor.loops import drifting, situation, teaching
 from monitor.loops.judging import Judged, judge
 from monitor.loops.opinions import Opinions, Stream, window_means
 from monitor.loops.planning import replan
-from monitor.loops.slices import Slice, judged_until, ready
+from monitor.loops.slices import Slice, closed_until, judged_until, ready
 from monitor.loops.teaching import TeachingSettings
 from monitor.planning import SamplingSettings
 from monitor.store import evaluation, judging, notifying
@@ -138,7 +138,7 @@ class EvaluateLoop:
             ),
             *drifting.watch(
                 connection,
-                until=judged_until(connection),
+                until=closed_until(connection, now=now, idle_seconds=settings.idle_seconds),
                 champion=champion,
                 settings=settings.drift,
                 contract=contract.hash,

@@ -70,6 +70,15 @@ def ready(
     return slices
 
 
+def closed_until(connection: sa.Connection, *, now: float, idle_seconds: float) -> float:
+    """Return the start of a slice that is closed, the newest but one at most; or minus infinity.
+
+    For whoever needs no labels, and must not be held up by a silent teacher.
+    """
+    done = evaluation.watermark(connection, now - idle_seconds)
+    return -math.inf if done is None else judging.last_but_one(connection, until=done)
+
+
 def judged_until(connection: sa.Connection) -> float:
     """Return the start of the newest slice that was judged; minus infinity before the first."""
     return evaluation.number(connection, JUDGED, float("-inf"))

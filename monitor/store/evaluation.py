@@ -144,11 +144,22 @@ def signals(
 
 def add_estimate(connection: sa.Connection, estimate: QualityEstimate) -> None:
     """Journal one point of the quality curve."""
+    table = tables.estimate
     connection.execute(
-        sa.insert(tables.estimate).values(
+        sa.update(table)
+        .where(
+            table.c.newest.is_(True),
+            table.c.model == estimate.model,
+            table.c.segment == estimate.segment,
+        )
+        .values(newest=False)
+    )
+    connection.execute(
+        sa.insert(table).values(
             at=estimate.at,
             segment=estimate.segment,
             model=estimate.model,
+            newest=True,
             body=_encode(estimate),
         )
     )
@@ -157,10 +168,9 @@ def add_estimate(connection: sa.Connection, estimate: QualityEstimate) -> None:
 def newest_estimates(connection: sa.Connection, model: str | None = None) -> list[QualityEstimate]:
     """Return the newest point of each segment's curve, of one student or of each."""
     table = tables.estimate
-    newest = sa.select(sa.func.max(table.c.id)).group_by(table.c.model, table.c.segment)
+    query = sa.select(table.c.body).where(table.c.newest.is_(True))
     if model is not None:
-        newest = newest.where(table.c.model == model)
-    query = sa.select(table.c.body).where(table.c.id.in_(newest))
+        query = query.where(table.c.model == model)
     found = [_decode_estimate(body) for (body,) in connection.execute(query)]
     return sorted(found, key=lambda estimate: (estimate.model, estimate.segment))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from monitor.estimation.quality import JudgedWindow
 from monitor.estimation.tally import Drawn
+from monitor.estimation.weights import ALL
 from schemas import tables
 from schemas.samples import ESTIMATED, Sample
 from schemas.windows import Moments
@@ -23,12 +25,24 @@ def nth_start(connection: sa.Connection, *, after: float, until: float, nth: int
     found = connection.scalar(
         sa.select(table.c.start)
         .distinct()
-        .where(table.c.start > after, table.c.start <= until)
+        .where(table.c.segment == ALL, table.c.start > after, table.c.start <= until)
         .order_by(table.c.start)
         .offset(nth - 1)
         .limit(1)
     )
     return until if found is None else float(found)
+
+
+def last_but_one(connection: sa.Connection, *, until: float) -> float:
+    """Return the last but one start of a window up to `until`; minus infinity without one.
+
+    Where the last one began, the one before it had ended.
+    """
+    table = tables.window
+    starts = sa.select(sa.func.max(table.c.start)).where(table.c.segment == ALL)
+    newest = starts.where(table.c.start <= until).scalar_subquery()
+    found = connection.scalar(starts.where(table.c.start < newest))
+    return -math.inf if found is None else float(found)
 
 
 def first_unsettled(

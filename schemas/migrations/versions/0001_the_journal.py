@@ -149,11 +149,13 @@ def upgrade() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("segment", sa.String(length=256), nullable=False),
         sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("newest", sa.Boolean(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_estimate")),
     )
     with op.batch_alter_table("estimate", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_estimate_at"), ["at"], unique=False)
+        batch_op.create_index("ix_estimate_newest", ["newest", "model", "segment"], unique=False)
 
     op.create_table(
         "gold",
@@ -389,3 +391,5 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("segment", "start", "shard", name=op.f("pk_window")),
     )
+    with op.batch_alter_table("window", schema=None) as batch_op:
+        batch_op.create_index("ix_window_start", ["start"], unique=False)
