@@ -41,8 +41,8 @@ from schemas.errors import ConfigError
 from schemas.journal import tidy
 
 LOOPS: Final = ("consume", "label", "evaluate", "notify")
-#: seconds that questions under way may take once the daemon has to stop
-GRACE: Final = 12.0
+#: seconds that questions under way may take once all loops should have ended
+GRACE: Final = 8.0
 
 
 def owner_name() -> str:
@@ -59,6 +59,7 @@ class Monitor:
     Parameters
     ----------
     daily_usd: what the teacher may cost a day; None: what the contract says.
+    stop: set when the process has to end: nobody asks the teacher anew from then on.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Monitor:
         teacher: Teacher | None = None,
         channels: Mapping[str, Channel] | None = None,
         daily_usd: float | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
+        stop = stop or threading.Event()
         owner = owner_name()
         sampling = settings.sampling.settings
         self._engine = engine
@@ -88,7 +91,7 @@ class Monitor:
         self.consume = self._new_consumer()
         self.label = LabelLoop(
             engine,
-            teacher or make_teacher(settings.teacher, settings.task.labels),
+            teacher or make_teacher(settings.teacher, settings.task.labels, wait=stop.wait),
             COMPARATORS[settings.task.comparator],
             LabelSettings(
                 owner=owner,
@@ -99,6 +102,7 @@ class Monitor:
                 comparator=settings.task.comparator,
                 deadline_seconds=settings.teacher.deadline_seconds,
             ),
+            stopping=stop.is_set,
         )
         self.evaluate = EvaluateLoop(
             engine,
@@ -183,8 +187,17 @@ def make_source(table: SourceTable) -> Source:
     return JsonlSource.under(table.root, start=table.start)
 
 
-def make_teacher(table: TeacherTable, labels: tuple[str, ...]) -> Teacher:
+def make_teacher(
+    table: TeacherTable,
+    labels: tuple[str, ...],
+    *,
+    wait: Callable[[float], bool] | None = None,
+) -> Teacher:
     """Build the teacher that `[teacher]` describes.
+
+    Parameters
+    ----------
+    wait: how it waits between two attempts, as `PatientTeacher` has it.
 
     Raises
     ------
@@ -194,7 +207,8 @@ def make_teacher(table: TeacherTable, labels: tuple[str, ...]) -> Teacher:
         assert table.file is not None
         return ScriptedTeacher.from_file(table.file)
     assert table.http is not None
-    return PatientTeacher(HttpTeacher(msgspec.structs.replace(table.http, taxonomy=labels)))
+    teacher = HttpTeacher(msgspec.structs.replace(table.http, taxonomy=labels))
+    return PatientTeacher(teacher, wait=wait)
 
 
 def make_channels(settings: MonitorSettings) -> dict[str, Channel]:

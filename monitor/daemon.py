@@ -21,7 +21,7 @@ from schemas.journal import sole_writer, tidy
 
 #: seconds that the loops may take to end their turns; with `monitor.app.GRACE` below the 25 s
 #: that a service manager is promised
-TURNS_END: Final = 10.0
+TURNS_END: Final = 8.0
 
 _log = structlog.get_logger("proctord")
 
@@ -46,6 +46,8 @@ def serve(
 ) -> None:
     """Run until SIGTERM or SIGINT; a second one ends the process at once.
 
+    A call that outlasts the stop, of a teacher that does not answer, ends with the process.
+
     Raises
     ------
     HeldElsewhereError: another daemon runs on this SQLite journal.
@@ -55,7 +57,7 @@ def serve(
     stop = threading.Event()
     _stop_on_signals(stop)
     with sole_writer(engine):
-        monitor = Monitor(settings, engine, lane=lane)
+        monitor = Monitor(settings, engine, lane=lane, stop=stop)
         supervisor = Supervisor(stop, time.time)
         calm_collector()
         monitor.start(supervisor, only & frozenset(LOOPS))
@@ -64,14 +66,19 @@ def serve(
         _log.info("started", loops=sorted(only), lane=lane, contract=settings.contract.hash)
         stop.wait()
         _log.info("stopping")
-        _drain(monitor, supervisor, retraining)
+        hanging = _drain(monitor, supervisor, retraining)
         tidy(engine)
     _log.info("stopped")
     if supervisor.failure is not None:
         raise supervisor.failure.error
+    if hanging:
+        # the interpreter would wait for the threads in which the teacher is asked
+        sys.stdout.flush()
+        os._exit(0)
 
 
-def _drain(monitor: Monitor, supervisor: Supervisor, retraining: Retraining | None) -> None:
+def _drain(monitor: Monitor, supervisor: Supervisor, retraining: Retraining | None) -> list[str]:
+    """Let everything end in order; return the loops that did not."""
     # the trainer first: its checkpoint takes longest, and runs beside the rest
     if retraining is not None:
         retraining.stop()
@@ -79,11 +86,11 @@ def _drain(monitor: Monitor, supervisor: Supervisor, retraining: Retraining | No
     if hanging:
         # what they hold is not written: it is read, or asked, again at the next start
         _log.warning("loops_hang", loops=hanging)
-        monitor.close()
-    elif supervisor.failure is None:
+    if supervisor.failure is None and set(hanging) <= {"label"}:
         monitor.drain(time.time())
     else:
         monitor.close()
+    return hanging
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final, NamedTuple
 
 import msgspec
@@ -54,25 +53,24 @@ class _Outcome(NamedTuple):
     error: TeacherUnavailableError | None
 
 
-def _in_groups(jobs: Sequence[Future[_Outcome]]) -> Iterator[list[_Outcome]]:
-    """Yield outcomes as they come, those of half a second together: a transaction costs too."""
-    group: list[_Outcome] = []
-    last = time.monotonic()
-    for job in as_completed(jobs):
-        group.append(job.result())
-        if time.monotonic() - last > GROUP_SECONDS:
-            yield group
-            group, last = [], time.monotonic()
-    if group:
-        yield group
-
-
 class LabelLoop:
-    """Claims samples, asks the teacher about several at once, settles each answer by itself."""
+    """Claims samples, asks the teacher about several at once, settles each answer by itself.
+
+    Parameters
+    ----------
+    stopping: True once the process has to end: what was claimed and not asked is given back.
+    """
 
     def __init__(
-        self, engine: sa.Engine, teacher: Teacher, comparator: Comparator, settings: LabelSettings
+        self,
+        engine: sa.Engine,
+        teacher: Teacher,
+        comparator: Comparator,
+        settings: LabelSettings,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._stopping = stopping
         self._engine = engine
         self._teacher = teacher
         self._compare = comparator
@@ -85,8 +83,8 @@ class LabelLoop:
     def once(self, now: float) -> LabelTurn:
         """Ask about the oldest waiting samples, as far as the budget reaches."""
         got = self._claim(now)
-        jobs = [self._pool.submit(self._ask, claimed) for claimed in got.claims]
-        labelled = sum(self._settle(outcomes, now) for outcomes in _in_groups(jobs))
+        jobs = {self._pool.submit(self._ask, claimed): claimed for claimed in got.claims}
+        labelled = sum(self._settle(outcomes, now) for outcomes in self._in_groups(jobs))
         if jobs or got.budget_spent:
             self._report(now)
         return LabelTurn(labelled, len(jobs) - labelled, got.budget_spent)
@@ -120,8 +118,25 @@ class LabelLoop:
         except TeacherUnavailableError as error:
             return _Outcome(claimed, None, error)
 
+    def _in_groups(
+        self, jobs: Mapping[Future[_Outcome], labelling.Claim]
+    ) -> Iterator[list[_Outcome]]:
+        """Yield outcomes, those of half a second together: a transaction costs too.
+
+        Once the process is stopping, what nobody asked yet comes without answer and error.
+        """
+        waiting = set(jobs)
+        while waiting:
+            done, waiting = wait(waiting, timeout=GROUP_SECONDS)
+            unasked = {job for job in waiting if job.cancel()} if self._stopping() else set()
+            waiting -= unasked
+            yield [job.result() for job in jobs if job in done]
+            yield [_Outcome(claimed, None, None) for job, claimed in jobs.items() if job in unasked]
+
     def _settle(self, outcomes: list[_Outcome], now: float) -> int:
         """Write what came of some questions, in one transaction; return how many labels."""
+        if not outcomes:
+            return 0
         answered = []
         with self._engine.begin() as connection:
             mine = labelling.still_mine(
@@ -135,6 +150,10 @@ class LabelLoop:
                     answered.append((claimed, self._label(claimed.sample, answer, now)))
                 elif error is not None:
                     self._give_back(connection, claimed, error, now)
+                else:
+                    labelling.release(
+                        connection, claimed=claimed, not_before=now, billed_usd=0.0, lost=False
+                    )
             labelling.write_labels(connection, answered)
         return len(answered)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -219,7 +220,13 @@ class PricedTeacher:
         """Nothing to close."""
 
 
-def labeller(engine: sa.Engine, teacher: object, owner: str = "a", **more: float) -> LabelLoop:
+def labeller(
+    engine: sa.Engine,
+    teacher: object,
+    owner: str = "a",
+    stopping: Callable[[], bool] = lambda: False,
+    **more: float,
+) -> LabelLoop:
     settings = LabelSettings(
         owner=owner,
         taxonomy=(),
@@ -228,7 +235,7 @@ def labeller(engine: sa.Engine, teacher: object, owner: str = "a", **more: float
         comparator="label",
         **{"daily_usd": 5.0, **more},
     )
-    return LabelLoop(engine, teacher, COMPARATORS["label"], settings)
+    return LabelLoop(engine, teacher, COMPARATORS["label"], settings, stopping=stopping)
 
 
 def queue(engine: sa.Engine, count: int, at: float = START) -> None:
@@ -350,6 +357,33 @@ def test_a_sample_is_lost_by_age_alone(engine: sa.Engine) -> None:
     for minutes in range(0, 26 * 60, 65):
         loop.once(START + minutes * 60)
     assert states(engine) == {"lost": 1}
+
+
+def test_a_stop_waits_for_what_was_asked_and_gives_back_what_was_not(engine: sa.Engine) -> None:
+    queue(engine, 10)
+    stop, asked, answer = threading.Event(), threading.Barrier(3), threading.Event()
+
+    class Slow(PricedTeacher):
+        def ask(self, question: Question) -> TeacherAnswer:
+            asked.wait()
+            answer.wait()
+            return super().ask(question)
+
+    loop = labeller(engine, Slow(usd=0.01), stopping=stop.is_set)
+    turns: list[int] = []
+    thread = threading.Thread(target=lambda: turns.append(loop.once(START).labelled))
+    thread.start()
+    asked.wait(10)  # both of its threads wait for the teacher
+    stop.set()
+    while states(engine) != {"claimed": 2, "waiting": 8}:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    assert spent(engine).reserved_usd == pytest.approx(0.02), "nothing is kept for the others"
+    answer.set()
+    thread.join(10)
+    assert turns == [2]
+    assert states(engine) == {"labelled": 2, "waiting": 8}
+    loop.close()
 
 
 def test_an_abstention_is_kept_and_judges_nobody(engine: sa.Engine) -> None:
