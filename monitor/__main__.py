@@ -34,11 +34,13 @@ app = typer.Typer(
     add_completion=False,
 )
 dlq = typer.Typer(help="Messages that could not be used, with their bytes.", no_args_is_help=True)
+source = typer.Typer(help="Where events are read from, and how far.", no_args_is_help=True)
 db = typer.Typer(help="The journal's schema.", no_args_is_help=True)
 labels = typer.Typer(help="The teacher's answers.", no_args_is_help=True)
 gold = typer.Typer(help="People's answers, and what they say of the teacher.", no_args_is_help=True)
 contract = typer.Typer(help="The quality loss that was accepted.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
+app.add_typer(source, name="source")
 app.add_typer(db, name="db")
 app.add_typer(labels, name="labels")
 app.add_typer(gold, name="gold")
@@ -543,6 +545,32 @@ def contract_accept(
     with house.engine.begin() as connection:
         accept(connection, terms, after=before, actor=_actor(by), reason=why, now=now)
     typer.echo(f"contract {terms.hash} is in force; a daemon judges by it from its next start on")
+
+
+# --- the source ------------------------------------------------------------------------------
+
+
+@source.command("accept-gap")
+def source_accept_gap(
+    config: ConfigOption = DEFAULT_CONFIG, reason: ReasonOption = "", by: ByOption = ""
+) -> None:
+    """Go on although events are gone before they were read. Audited; stop the daemon first."""
+    from monitor.app import make_source
+    from monitor.store.positions import accept_gaps, positions
+    from schemas.journal import reader, sole_writer
+
+    why, house = _needed(reason), enter(config)
+    with sole_writer(house.engine):
+        with reader(house.engine).begin() as connection:
+            held = positions(connection)
+        gaps = make_source(house.monitor.source).gaps(held)
+        with house.engine.begin() as connection:
+            gaps = accept_gaps(connection, gaps, actor=_actor(by), reason=why, now=time.time())
+    for partition, (wanted, first) in gaps.items():
+        lost = f"{first - wanted:,} are lost" if first > wanted else "read anew from its beginning"
+        typer.echo(f"{partition} goes on from {first:,} instead of {wanted:,}: {lost}")
+    if not gaps:
+        typer.echo("nothing is missing: each partition can go on where it stopped", err=True)
 
 
 # --- the journal -----------------------------------------------------------------------------

@@ -74,6 +74,16 @@ class Source(Protocol):
     def commit(self, positions: Mapping[str, int]) -> None:
         """Tell lag tools how far the journal is; never raises, never blocks for long."""
 
+    def gaps(self, positions: Mapping[str, int]) -> Mapping[str, tuple[int, int]]:
+        """Return the positions that are gone: (wanted, first that can be read).
+
+        It looks, and takes nothing over: no poll is needed before, and others read on.
+
+        Raises
+        ------
+        DependencyDownError, ConfigError: as `poll`.
+        """
+
     def lag(self) -> Mapping[str, int]:
         """Records (Kafka) or bytes (files) that each owned partition is behind."""
 

@@ -138,6 +138,11 @@ class JsonlSource:
     def commit(self, positions: Mapping[str, int]) -> None:
         """Do nothing: no lag tool watches files."""
 
+    def gaps(self, positions: Mapping[str, int]) -> Mapping[str, tuple[int, int]]:
+        """Return the files that are shorter than these positions."""
+        self._find_files()
+        return self._shorter_than(positions)
+
     def lag(self) -> Mapping[str, int]:
         """Return the unread bytes of each file, as of the last look."""
         return {file.partition: self._unread(file) for file in self._files.values()}
@@ -155,10 +160,7 @@ class JsonlSource:
         """Find files, growth and rotation, and decide where files without a position begin."""
         assert self._positions is not None
         started = time.monotonic()
-        found = list(self._scan())
-        self._by_path = {file.path: file for file in found}
-        # the longest of equal beginnings last, so that it is the one that stays
-        self._files = {file.partition: file for file in sorted(found, key=lambda file: file.size)}
+        self._find_files()
         began = {
             file.partition: self._beginning(file)
             for file in self._files.values()
@@ -170,6 +172,12 @@ class JsonlSource:
         self._look_took = time.monotonic() - started
         self._look_at = time.monotonic() + max(RESCAN, 10 * self._look_took)
         self._check_lengths()
+
+    def _find_files(self) -> None:
+        found = list(self._scan())
+        self._by_path = {file.path: file for file in found}
+        # the longest of equal beginnings last, so that it is the one that stays
+        self._files = {file.partition: file for file in sorted(found, key=lambda file: file.size)}
 
     def _scan(self) -> Iterator[_File]:
         missing = 0
@@ -218,11 +226,7 @@ class JsonlSource:
         already emptied, can look so for a moment.
         """
         assert self._positions is not None
-        short = {
-            file.partition: (self._positions[file.partition], 0)
-            for file in self._files.values()
-            if file.size < self._positions[file.partition]
-        }
+        short = self._shorter_than(self._positions)
         again = {name: gap for name, gap in short.items() if name in self._short}
         self._short = frozenset(short)
         if again:
@@ -230,8 +234,16 @@ class JsonlSource:
             raise PositionError(
                 f"{paths}: shorter than what was read of it already",
                 gaps=again,
-                next_step="restore it, or move it away and write new events to a new file",
+                next_step="restore it; or `proctord source accept-gap --reason ...` has it read from "
+                "its beginning (what is known already counts as a duplicate); then start again",
             )
+
+    def _shorter_than(self, positions: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        return {
+            file.partition: (positions[file.partition], 0)
+            for file in self._files.values()
+            if file.size < positions.get(file.partition, 0)
+        }
 
     # --- reading ---------------------------------------------------------------------------
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import (
     KafkaError,
     NoOffsetForPartitionError,
@@ -26,45 +25,18 @@ from kafka.structs import OffsetAndMetadata
 
 from monitor.sources import Poll, Record
 from monitor.sources.interleave import Interleaver
+from monitor.sources.kafka_offsets import beginnings, gap_error, name_of, outside, starts
+from monitor.sources.kafka_rebalances import Rebalances, shards_of
 from monitor.sources.kafka_settings import KafkaSettings, check_codecs, explained, options
-from schemas.errors import ConfigError, DependencyDownError, PositionError
+from schemas.errors import ConfigError, DependencyDownError
 from schemas.events import Stream
 
 #: The most records that one poll returns, about.
 BATCH: Final = 5000
 #: So many records of a partition are held at most (and one fetch more) until others catch up.
 AHEAD: Final = 1000
-#: Seconds for a question about offsets.
-LOOKUP: Final = 5.0
 #: Seconds for leaving the group.
 LEAVE: Final = 3.0
-
-
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
-    """Writes down what the group gave and took.
-
-    It is called on kafka-python's IO thread, now and then while the loop is elsewhere, so it
-    only appends to a deque, which both threads may touch.
-    """
-
-    def __init__(self, consumer: KafkaConsumer) -> None:
-        self._consumer = consumer
-        self.events: deque[tuple[Literal["gained", "lost"], frozenset[int]]] = deque()
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        # before the first fetch can leave: no record may come before the journal's position is
-        # known. Offset 0 stands in until then, because a partition without any position makes
-        # poll() ask for the group's committed offset, and raise when there is none.
-        for partition in assigned:
-            self._consumer.pause(partition)
-            self._consumer.seek(partition, 0)
-        self.events.append(("gained", _shards(assigned)))
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self.events.append(("lost", _shards(revoked)))
-
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        self.events.append(("lost", _shards(lost)))
 
 
 class KafkaSource:
@@ -89,7 +61,7 @@ class KafkaSource:
                 next_step="give the source one topic a stream",
             )
         self._consumer: KafkaConsumer | None = None
-        self._rebalances: _Rebalances | None = None
+        self._rebalances: Rebalances | None = None
         #: shards whose records flow
         self._flowing: set[int] = set()
         #: shards that wait for their first fetch: the journal's positions
@@ -137,13 +109,13 @@ class KafkaSource:
             # not flowing: it was taken away while these records were on their way
             if place.partition in self._flowing:
                 found = _records(self._stream_of[place.topic], place, batch)
-                self._streams.add(_name(place), found, time.monotonic())
+                self._streams.add(name_of(place), found, time.monotonic())
 
     def _hold_back(self, consumer: KafkaConsumer) -> None:
         """Fetch no more of the partitions that are ahead of the others."""
         for place in self._owned():
             change = (
-                consumer.pause if self._streams.held(_name(place)) >= AHEAD else consumer.resume
+                consumer.pause if self._streams.held(name_of(place)) >= AHEAD else consumer.resume
             )
             # the group can take a partition away between two of these lines
             with suppress(KeyError):
@@ -159,18 +131,18 @@ class KafkaSource:
         """Return how many records of each partition are still at the broker; None: not known."""
         left: dict[str, int | None] = {}
         for place in self._places(shard):
-            left[_name(place)] = None
+            left[name_of(place)] = None
             # the group can take a partition away between two of these lines
             with suppress(KafkaError):
                 end = consumer.highwater(place)
                 at = consumer.position(place, timeout_ms=0)
                 if end is not None and at is not None:
-                    left[_name(place)] = max(0, end - at)
+                    left[name_of(place)] = max(0, end - at)
         return left
 
     def _poll_of(self, records: list[Record]) -> Poll:
         began = {
-            _name(place): at
+            name_of(place): at
             for place, at in self._began.items()
             if place.partition in self._flowing
         }
@@ -181,7 +153,7 @@ class KafkaSource:
     def seek(self, shard: int, positions: Mapping[str, int]) -> None:
         """Let a gained shard's records flow from the next poll on."""
         self._halt({shard})
-        names = {_name(place) for place in self._places(shard)}
+        names = {name_of(place) for place in self._places(shard)}
         self._wanted[shard] = {name: at for name, at in positions.items() if name in names}
 
     def shard_of(self, partition: str) -> int:
@@ -191,9 +163,9 @@ class KafkaSource:
     def commit(self, positions: Mapping[str, int]) -> None:
         """Send the offsets to the group, and do not wait."""
         offsets = {
-            place: OffsetAndMetadata(positions[_name(place)], "", -1)
+            place: OffsetAndMetadata(positions[name_of(place)], "", -1)
             for place in self._owned()
-            if _name(place) in positions
+            if name_of(place) in positions
         }
         # only lag tools read them, and the next commit brings newer ones: a failure costs nothing
         with suppress(KafkaError):
@@ -210,6 +182,26 @@ class KafkaSource:
             if left is not None
         }
 
+    def gaps(self, positions: Mapping[str, int]) -> Mapping[str, tuple[int, int]]:
+        """Return the positions that are outside their partition; the group is left alone.
+
+        Below it: retention removed what was there. Above it: the topic was made anew, or the
+        broker lost its end.
+        """
+        consumer = self._open(group_id=None, group_instance_id=None)
+        try:
+            places = [
+                TopicPartition(topic, number)
+                for topic in self._stream_of
+                for number in consumer.partitions_for_topic(topic)
+            ]
+            known = {p: positions[name_of(p)] for p in places if name_of(p) in positions}
+            return outside(consumer, known)
+        except KafkaError as error:
+            raise explained(error, self._settings) from error
+        finally:
+            consumer.close()
+
     def close(self) -> None:
         """Leave the group, so that others take over at once."""
         consumer, self._consumer = self._consumer, None
@@ -221,6 +213,14 @@ class KafkaSource:
 
     def _connect(self) -> KafkaConsumer:
         check_codecs()
+        consumer = self._open()
+        self._rebalances = Rebalances(consumer)
+        consumer.subscribe(list(self._stream_of), listener=self._rebalances)
+        self._consumer = consumer
+        self._unchecked = True
+        return consumer
+
+    def _open(self, **changed: Any) -> KafkaConsumer:
         clients: list[KafkaNetClient] = []
 
         def client(**given: Any) -> KafkaNetClient:
@@ -228,16 +228,12 @@ class KafkaSource:
             return clients[-1]
 
         try:
-            consumer = KafkaConsumer(kafka_client=client, **options(self._settings))
+            consumer = KafkaConsumer(kafka_client=client, **(options(self._settings) | changed))
         except (KafkaError, OSError) as error:
             # the constructor started an IO thread and does not stop it when it fails
             for left in clients:
                 left.close()
             raise explained(error, self._settings) from error
-        self._rebalances = _Rebalances(consumer)
-        consumer.subscribe(list(self._stream_of), listener=self._rebalances)
-        self._consumer = consumer
-        self._unchecked = True
         return consumer
 
     def _wait_or_reconnect(self, error: KafkaError, until: float) -> None:
@@ -298,7 +294,7 @@ class KafkaSource:
         self._flowing -= shards
         for shard in shards:
             self._wanted.pop(shard, None)
-            self._streams.drop(_name(place) for place in self._places(shard))
+            self._streams.drop(name_of(place) for place in self._places(shard))
 
     def _owned(self) -> list[TopicPartition]:
         return [place for shard in self._flowing for place in self._places(shard)]
@@ -309,60 +305,42 @@ class KafkaSource:
             place
             for shard, positions in self._wanted.items()
             for place in self._places(shard)
-            if _name(place) not in positions
+            if name_of(place) not in positions
         ]
-        starts = self._starts(consumer, unknown) if unknown else {}
+        begin = self._starts(consumer, unknown) if unknown else {}
         for shard, positions in self._wanted.items():
             for place in self._places(shard):
                 # ValueError: taken away again; the group's word on it is on its way
                 with suppress(ValueError, KeyError):
-                    consumer.seek(place, positions.get(_name(place), starts.get(place)))
+                    consumer.seek(place, positions.get(name_of(place), begin.get(place)))
                     consumer.resume(place)
             self._flowing.add(shard)
         self._wanted.clear()
-        self._began |= starts
+        self._began |= begin
 
     def _starts(
         self, consumer: KafkaConsumer, places: Sequence[TopicPartition]
     ) -> dict[TopicPartition, int]:
-        start, wait = self._settings.start, LOOKUP * 1000
-        if start is None:
+        if self._settings.start is None:
             self._refuse(consumer, dict.fromkeys(places))
-        if start == "earliest":
-            return dict(consumer.beginning_offsets(places, timeout_ms=wait))
-        offsets = dict(consumer.end_offsets(places, timeout_ms=wait))
-        if not isinstance(start, str):
-            stamped = dict.fromkeys(places, int(start * 1000))
-            found = consumer.offsets_for_times(stamped, timeout_ms=wait)
-            offsets |= {place: at.offset for place, at in found.items() if at is not None}
-        return offsets
+        return starts(consumer, self._settings.start, places)
 
     def _refuse(
         self, consumer: KafkaConsumer, wanted: Mapping[TopicPartition, int | None]
     ) -> NoReturn:
         """Stop the shards of these partitions and say what is gone."""
-        first = consumer.beginning_offsets(list(wanted), timeout_ms=LOOKUP * 1000)
-        self._halt(_shards(wanted))
-        for shard in _shards(wanted):
+        first = beginnings(consumer, wanted)
+        self._halt(shards_of(wanted))
+        for shard in shards_of(wanted):
             # so that the others' records come, and this error does not come again
             for place in self._places(shard):
                 with suppress(KeyError):
                     consumer.pause(place)
-        gaps = {_name(place): (offset, first[place]) for place, offset in wanted.items()}
-        raise _gap_error(gaps)
-
-
-def _shards(places: Iterable[TopicPartition]) -> frozenset[int]:
-    return frozenset(place.partition for place in places)
-
-
-def _name(place: TopicPartition) -> str:
-    """Name a partition by its topic: another topic must not go on at this one's offsets."""
-    return f"{place.topic}/{place.partition}"
+        raise gap_error({name_of(place): (at, first[place]) for place, at in wanted.items()})
 
 
 def _records(stream: Stream, place: TopicPartition, batch: Iterable[Any]) -> list[Record]:
-    name, shard = _name(place), place.partition
+    name, shard = name_of(place), place.partition
     return [
         Record(
             stream,
@@ -379,18 +357,3 @@ def _records(stream: Stream, place: TopicPartition, batch: Iterable[Any]) -> lis
         )
         for found in batch
     ]
-
-
-def _gap_error(gaps: Mapping[str, tuple[int | None, int]]) -> PositionError:
-    lost = [f"{name} from {at} to {first}" for name, (at, first) in gaps.items() if at is not None]
-    if lost:
-        return PositionError(
-            f"Kafka does not have what was to be read next: {', '.join(lost)}",
-            gaps=gaps,
-            next_step="note the loss, and go on from the first offset that is left",
-        )
-    return PositionError(
-        f"the journal has no position of {', '.join(gaps)}",
-        gaps=gaps,
-        next_step="say where the first start begins: --from earliest, latest or a time",
-    )

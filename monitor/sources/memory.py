@@ -101,6 +101,10 @@ class MemorySource:
         """Remember the positions."""
         self.committed.update(positions)
 
+    def gaps(self, positions: Mapping[str, int]) -> Mapping[str, tuple[int, int]]:  # noqa: ARG002
+        """Return nothing: a list loses nothing."""
+        return {}
+
     def lag(self) -> Mapping[str, int]:
         """Return the number of records left in each flowing partition."""
         left: dict[str, int] = {}

@@ -209,6 +209,17 @@ def test_nothing_is_behind_when_all_is_read(world: World) -> None:
     assert reader.source.lag()[read[0].partition] == 0
 
 
+def test_a_position_that_can_be_gone_on_from_is_no_gap(world: World) -> None:
+    if isinstance(world, KafkaWorld) and not world.broker.real:
+        pytest.skip("needs Apache Kafka: the stand-in does not know where its partitions end")
+    world.publish("tickets", *_numbered("t", 5))
+    reader = Reader(world.open())
+    reader.take(5)
+    reader.source.close()
+    assert not world.open().gaps({**reader.positions, "elsewhere/0": 7})
+    assert not world.open().gaps({reader.read[0].partition: reader.read[0].next_offset})
+
+
 def test_commit_takes_any_positions_and_changes_no_reading(world: World) -> None:
     world.publish("tickets", b"a")
     source = world.open()

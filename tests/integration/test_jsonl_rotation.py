@@ -195,6 +195,7 @@ def test_a_file_that_lost_its_end_is_refused_and_can_be_read_anew(
         reader.until(lambda: False)
     [(partition, gap)] = caught.value.gaps.items()
     assert gap == (reader.positions[partition], 0)
+    assert JsonlSource.under(log.parents[1]).gaps(reader.positions) == {partition: gap}
     reader.source.seek(0, {partition: 0})
     reader.take(5)
     assert reader.values("tickets")[3:] == [b"first", b"second"]

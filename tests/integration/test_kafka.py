@@ -219,6 +219,8 @@ def test_an_offset_that_retention_removed_is_refused_with_what_is_lost(real_shop
     with pytest.raises(PositionError, match=f"{topic}/0 from 2 to 6") as caught:
         reader.until(lambda: False)
     assert caught.value.gaps == {f"{topic}/0": (2, 6)}
+    elsewhere = {f"{topic}/1": 0, "another.topic/0": 7, f"{topic}/99": 7}
+    assert reader.source.gaps({f"{topic}/0": 2, **elsewhere}) == caught.value.gaps
     real_shop.publish("tickets", 1, b"elsewhere")
     reader.take(1)
     assert reader.values("tickets") == [b"elsewhere"]
@@ -230,8 +232,20 @@ def test_an_offset_that_retention_removed_is_refused_with_what_is_lost(real_shop
 def test_a_position_beyond_the_end_of_the_log_is_refused_too(real_shop: Shop) -> None:
     """The topic was made anew, or the journal belongs to another broker."""
     topic = real_shop.topics["answers"]
+    reader = real_shop.reader({f"{topic}/1": 99})
     with pytest.raises(PositionError, match=f"{topic}/1 from 99 to 0"):
-        real_shop.reader({f"{topic}/1": 99}).until(lambda: False)
+        reader.until(lambda: False)
+    assert reader.source.gaps({f"{topic}/1": 99}) == {f"{topic}/1": (99, 0)}
+
+
+def test_a_look_for_gaps_takes_nothing_from_the_group(real_shop: Shop) -> None:
+    real_shop.publish("tickets", 0, b"a")
+    reader = real_shop.reader()
+    reader.take(1)
+    assert not real_shop.reader().source.gaps(reader.positions)
+    for _ in range(5):
+        reader.turn()
+    assert not reader.lost
 
 
 def test_topics_of_unlike_partition_counts_are_refused(kafka: Broker) -> None:
