@@ -185,7 +185,8 @@ def answers_needed(shares: Mix, factor: float = DISAGREED) -> float:
     """Return how many of people's answers make the interval as narrow as it is wanted.
 
     From the variance of the estimate: of the two kinds' errors, by their answers, and of the
-    share of disagreements, by the labels.
+    share of disagreements, by the labels. What the product adds for errors it has not seen yet
+    makes it a little more.
     """
     differ = shares.teacher + shares.student
     wrong = {False: shares.both / (1 - differ), True: shares.student / differ}
