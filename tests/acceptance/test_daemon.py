@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from factories import START, traffic
 
 from schemas.events import Ticket, encode
+from tests.daemon_rig import House, pairs
 
 CONFIG = """
 [journal]
@@ -44,14 +45,11 @@ tick_seconds = 0.5
 """
 
 
-class House:
-    """One directory, its settings, and daemons on it."""
+class FileHouse(House):
+    """A house whose production writes to files."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.config = root / "proctord.toml"
-        self.config.write_text(CONFIG.format(root=root))
-        self.daemons: list[subprocess.Popen[bytes]] = []
+        super().__init__(root, CONFIG.format(root=root))
         self.written = 0
         (root / "answers.jsonl").write_text("")
 
@@ -70,46 +68,15 @@ class House:
                 with (self.root / "answers.jsonl").open("a") as file:
                     file.write(json.dumps(row) + "\n")
 
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "monitor", "run", "-c", str(self.config)]
-        log = (self.root / "daemon.log").open("ab")
-        daemon = subprocess.Popen(command, stdout=log, stderr=log)
-        log.close()
-        self.daemons.append(daemon)
-        return daemon
-
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "monitor", *words, "-c", str(self.config)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-    def status(self) -> dict:
-        return json.loads(self.ask("status", "--json").stdout)
-
-    def until(self, what: str, holds: Callable[[dict], bool]) -> dict:
-        for _ in range(60):
-            status = self.status()
-            if holds(status):
-                return status
-            time.sleep(0.5)
-        log = (self.root / "daemon.log").read_text()[-3000:]
-        pytest.fail(f"waited in vain for {what}: {status}\n{log}")
-
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path) -> Iterator[FileHouse]:
+    house = FileHouse(tmp_path)
     yield house
-    for daemon in house.daemons:
-        if daemon.poll() is None:
-            daemon.kill()
-            daemon.wait()
+    house.close()
 
 
-def pairs(count: int) -> Callable[[dict], bool]:
-    return lambda status: status["counters"].get("pairs", 0) == count
-
-
-def test_the_daemon_drains_on_sigterm_and_goes_on_where_it_stopped(house: House) -> None:
+def test_the_daemon_drains_on_sigterm_and_goes_on_where_it_stopped(house: FileHouse) -> None:
     house.write(["a"] * 200)
     daemon = house.start()
     house.until("the first tickets", pairs(200))
@@ -123,7 +90,7 @@ def test_the_daemon_drains_on_sigterm_and_goes_on_where_it_stopped(house: House)
     assert status["counters"]["tickets"] == 300, "none was read twice"
 
 
-def test_kill_9_loses_nothing_and_counts_nothing_twice(house: House) -> None:
+def test_kill_9_loses_nothing_and_counts_nothing_twice(house: FileHouse) -> None:
     for round_ in range(3):
         house.write(["a"] * 150)
         daemon = house.start()
@@ -136,7 +103,7 @@ def test_kill_9_loses_nothing_and_counts_nothing_twice(house: House) -> None:
     assert status["counters"]["duplicates"] == 0
 
 
-def test_a_student_that_left_its_bounds_is_told_of_and_bad_input_is_kept(house: House) -> None:
+def test_a_student_that_left_its_bounds_is_told_of_and_bad_input_is_kept(house: FileHouse) -> None:
     house.write(["a"] * 100 + ["a", "b"] * 150)
     with (house.root / "events" / "tickets" / "log.jsonl").open("ab") as file:
         file.write(b'{"ticket_id": 7}\n')
@@ -150,7 +117,7 @@ def test_a_student_that_left_its_bounds_is_told_of_and_bad_input_is_kept(house: 
     assert house.ask("retrain", "--dry-run").stdout.startswith("hold (no_champion)")
 
 
-def test_a_second_daemon_is_refused(house: House) -> None:
+def test_a_second_daemon_is_refused(house: FileHouse) -> None:
     house.write(["a"] * 10)
     house.start()
     house.until("the first daemon", pairs(10))
@@ -159,7 +126,30 @@ def test_a_second_daemon_is_refused(house: House) -> None:
     assert "another proctord" in second.stderr
 
 
-def test_a_replay_prints_the_same_bytes_twice(house: House) -> None:
+def test_a_file_that_lost_its_end_is_read_on_once_somebody_accepts_it(house: FileHouse) -> None:
+    house.write(["a"] * 50)
+    daemon = house.start()
+    house.until("the first tickets", pairs(50))
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(timeout=25) == 0
+    log = house.root / "events" / "tickets" / "log.jsonl"
+    os.truncate(log, sum(len(line) for line in log.read_bytes().splitlines(keepends=True)[:30]))
+    assert house.start().wait(timeout=60) == 78
+    assert "proctord source accept-gap --reason" in house.log()
+    accepted = house.ask("source", "accept-gap", "--reason", "the disk was full")
+    assert accepted.returncode == 0, accepted.stderr
+    assert "read anew from its beginning" in accepted.stdout
+    again = house.ask("source", "accept-gap", "--reason", "the disk was full")
+    assert "nothing is missing" in again.stderr
+    house.write(["a"] * 20)
+    house.start()
+    status = house.until("the tickets written after it", pairs(70))
+    assert status["counters"]["duplicates"] == 30, "what was known is not counted twice"
+    assert house.ask("audit").stdout.count("the disk was full") == 1
+    assert house.ask("source", "accept-gap", "--reason", "x").returncode == 75, "it runs"
+
+
+def test_a_replay_prints_the_same_bytes_twice(house: FileHouse) -> None:
     house.write(["a"] * 200 + ["a", "b"] * 200)
     events = str(house.root / "events")
     first, second = house.ask("replay", events), house.ask("replay", events)
@@ -178,6 +168,8 @@ def test_a_replay_prints_the_same_bytes_twice(house: House) -> None:
     [
         ("settings that are fine", ["check-config"], 0, "is fine"),
         ("a run without a reason", ["retrain"], 2, "--reason"),
+        ("a gap without a reason", ["source", "accept-gap"], 2, "--reason"),
+        ("no source", ["source", "accept-gap", "--reason", "x"], 69, "create them"),
         ("nothing to go back to", ["rollback", "--reason", "x"], 1, ""),
         ("a letter that is not there", ["dlq", "show", "9"], 1, "dlq list"),
         ("an empty registry", ["models"], 0, ""),
@@ -185,7 +177,7 @@ def test_a_replay_prints_the_same_bytes_twice(house: House) -> None:
     ],
 )
 def test_a_command_answers_with_its_code_and_the_next_step(
-    house: House, prose: str, words: list[str], code: int, told: str
+    house: FileHouse, prose: str, words: list[str], code: int, told: str
 ) -> None:
     done = house.ask(*words)
     assert done.returncode == code, f"{prose}: {done.stdout}{done.stderr}"

@@ -1,0 +1,62 @@
+"""`proctord` as processes on one directory: what the acceptance tests start, ask and kill."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: seconds that a test waits for the daemon to get somewhere; a busy machine may need them
+PATIENCE = 120.0
+
+
+class House:
+    """One directory, its settings, and daemons on it."""
+
+    def __init__(self, root: Path, settings: str) -> None:
+        self.root = root
+        self.config = root / "proctord.toml"
+        self.config.write_text(settings)
+        self.daemons: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "monitor", "run", "-c", str(self.config)]
+        with (self.root / "daemon.log").open("ab") as log:
+            daemon = subprocess.Popen(command, stdout=log, stderr=log)
+        self.daemons.append(daemon)
+        return daemon
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "monitor", *words, "-c", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ask("status", "--json").stdout)
+        return found
+
+    def until(self, what: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        patience = time.monotonic() + PATIENCE
+        while not holds(status := self.status()):
+            if time.monotonic() > patience:
+                pytest.fail(f"waited in vain for {what}: {status}\n{self.log()[-3000:]}")
+            time.sleep(0.5)
+        return status
+
+    def log(self) -> str:
+        return (self.root / "daemon.log").read_text()
+
+    def close(self) -> None:
+        for daemon in self.daemons:
+            if daemon.poll() is None:
+                daemon.kill()
+                daemon.wait()
+
+
+def pairs(count: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda status: status["counters"].get("pairs", 0) == count
