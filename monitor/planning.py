@@ -22,7 +22,7 @@ HOUR: Final = 3600.0
 
 #: a student is calibrated anew after this, seconds, on the newest of its labels
 REFIT_SECONDS: Final = DAY
-REFIT_LABELS: Final = 2000
+REFIT_LABELS: Final = 3000
 #: students whose calibration is kept: what was rolled back to need not begin anew
 STUDENTS: Final = 4
 

@@ -8,7 +8,7 @@ is Beta(0.4, 4.6): it knows most of the easy tickets) and `normal` (two normal s
 standard deviations apart). What it states is too sure of itself: its log-odds are twice the true
 ones.
 
-Each run is a life: 2,000 labels of the uniform draw, from which `calibration.fit` learns; 1,000
+Each run is a life: 3,000 labels of the uniform draw, from which `calibration.fit` learns; 2,000
 more under the plan that comes of it, from which `Trust` learns; then the labels that are counted.
 `fresh`: the confidence means what it meant. `half`: in half of the tickets errors no longer have
 to do with it. `none`: in no ticket they have. `refit`: as `none`, a day later.
@@ -32,8 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
 
-from monitor.estimation.calibration import Outcome, Trust, fit
+from monitor.estimation.calibration import TRUST_LABELS, Outcome, Trust, fit
 from monitor.estimation.scores import DEEPEST, expectation, score
+from monitor.planning import REFIT_LABELS
 from monitor.sampling import SUREST, Risk, SamplingPlan, Stratum
 
 Floats = NDArray[np.float64]
@@ -43,7 +44,7 @@ RATE = 0.08
 SHARE = 0.05
 WIDTH = 0.01
 APART = float(np.sqrt(2) * ndtri(0.85))
-LEARNED, TRUSTED, COUNTED = 2000, 1000, 1850
+LEARNED, TRUSTED, COUNTED = REFIT_LABELS, TRUST_LABELS, 1850
 SIZES = {"small": 60, "full": 400}
 TARGET = 1850
 
