@@ -38,7 +38,7 @@ def test_a_rise_within_any_tolerance_is_told_once_as_a_warning() -> None:
 def test_it_names_the_boundary_what_was_before_and_how_often_it_is_wrong() -> None:
     _, found = watch(windows(0.04, 4000, seed=1) + windows(0.20, 500, seed=2), weight=0.5)
     assert "what it was (4." in found[0].sentence
-    assert "and 20 % more" in found[0].sentence
+    assert ", 20 % more, and a margin for chance;" in found[0].sentence
     assert found[0].sentence.endswith("false warning: at most 5 % in 200,000 labels")
 
 
