@@ -32,7 +32,6 @@ from monitor.loops.supervisor import Loop, Supervisor
 from monitor.loops.teaching import TeachingSettings
 from monitor.sources import Source
 from monitor.sources.jsonl import JsonlSource
-from monitor.sources.kafka import KafkaSource
 from monitor.teachers import Teacher
 from monitor.teachers.http import HttpTeacher
 from monitor.teachers.patience import PatientTeacher
@@ -182,6 +181,8 @@ def _nothing() -> None:
 def make_source(table: SourceTable) -> Source:
     """Build the source that `[source]` describes; it connects at its first poll."""
     if table.kind == "kafka":
+        from monitor.sources.kafka import KafkaSource  # a fifth of a second that files need not pay
+
         assert table.kafka is not None
         return KafkaSource(table.kafka)
     return JsonlSource.under(table.root, start=table.start)

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from monitor.app import make_channels, make_source, make_teacher
 from monitor.config import MonitorSettings
+from monitor.store.positions import positions
 from monitor.teachers import Question
 from schemas.acceptance import stand
 from schemas.accepting import last_acceptance
@@ -104,12 +105,22 @@ def _codecs() -> Iterator[Finding]:
 
 
 def _source(settings: MonitorSettings) -> Iterator[Finding]:
-    source = make_source(settings.source)
-    try:
-        found = source.poll(5.0)
-    finally:
-        source.close()
-    yield Finding("source", "ok", f"{settings.source.kind} answers; shards {sorted(found.gained)}")
+    # a look, not a poll: that would join the group and take shards from a daemon that runs
+    gaps = make_source(settings.source).gaps(_positions(settings))
+    if gaps:
+        words = f"{', '.join(gaps)}: events are gone that were not read"
+        yield Finding("source", "broken", f"{words}; see `proctord source accept-gap --help`", 78)
+    else:
+        yield Finding("source", "ok", f"{settings.source.kind} answers, and has what comes next")
+
+
+def _positions(settings: MonitorSettings) -> dict[str, int]:
+    engine = open_journal(settings.journal.url)
+    current, wanted = schema_revision(engine)
+    if current != wanted:
+        return {}  # empty, or the journal's finding says what to do
+    with reader(engine).connect() as connection:
+        return positions(connection)
 
 
 def _teacher(settings: MonitorSettings) -> Iterator[Finding]:

@@ -94,6 +94,7 @@ class KafkaSource:
         self._follow_group()
         if self._unchecked:
             self._compare_topics(consumer)
+            self._unchecked = False
         return self._poll_of(self._take(consumer))
 
     def _fetch(self, consumer: KafkaConsumer, timeout: float) -> None:
@@ -190,6 +191,7 @@ class KafkaSource:
         """
         consumer = self._open(group_id=None, group_instance_id=None)
         try:
+            self._compare_topics(consumer)
             places = [
                 TopicPartition(topic, number)
                 for topic in self._stream_of
@@ -274,7 +276,6 @@ class KafkaSource:
                 "be read in different places and never meet",
                 next_step="give all topics equally many partitions, keyed by ticket id",
             )
-        self._unchecked = False
 
     def _partitions(self, consumer: KafkaConsumer, topic: str) -> int:
         try:

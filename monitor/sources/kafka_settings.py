@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-from kafka.codec import has_lz4, has_snappy, has_zstd
-from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import KafkaConfigurationError
 
 from schemas.errors import ConfigError, DependencyDownError
 from schemas.events import Stream
@@ -46,6 +43,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def options(settings: KafkaSettings) -> dict[str, Any]:
     """Return the consumer's options; those that look odd guard against something measured."""
+    from kafka.coordinator.assignors.range import RangePartitionAssignor
+
     return {
         "bootstrap_servers": list(settings.bootstrap_servers),
         "client_id": "proctord",
@@ -97,6 +96,8 @@ def _password(settings: KafkaSettings) -> str | None:
 
 def check_codecs() -> None:
     """Refuse to read without all codecs: poll() spins for ever at a batch it cannot unpack."""
+    from kafka.codec import has_lz4, has_snappy, has_zstd
+
     have = {"lz4": has_lz4(), "snappy": has_snappy(), "zstd": has_zstd()}
     missing = ",".join(codec for codec, there in have.items() if not there)
     if missing:
@@ -108,6 +109,8 @@ def check_codecs() -> None:
 
 def explained(error: Exception, settings: KafkaSettings) -> ConfigError | DependencyDownError:
     """Say in our words what hinders: the settings, or the broker."""
+    from kafka.errors import KafkaConfigurationError
+
     if isinstance(error, (KafkaConfigurationError, OSError)):
         return ConfigError(f"Kafka cannot be set up: {error}")
     servers = ", ".join(settings.bootstrap_servers)

@@ -187,6 +187,7 @@ def test_a_stop_goes_on_where_it_was_and_skips_nothing(house: KafkaHouse) -> Non
     house.publish(["b"] * 50)
     house.start()
     house.until("the tickets published meanwhile", pairs(150))
+    assert "kafka answers" in house.ask("doctor").stdout
     starts, classes, counters = house.counted()
     assert (starts, classes) == house.truth()
     assert counters["tickets"] == 150
@@ -253,6 +254,7 @@ def test_events_that_retention_removed_end_the_daemon_until_somebody_accepts_the
             gone = [TopicPartition(house.topics[stream], 0) for stream in ("tickets", "answers")]
             admin.delete_records(dict.fromkeys(gone, -1))
         assert house.start().wait(timeout=60) == 78
+        assert "events are gone" in house.ask("doctor").stdout
         assert "Kafka does not have what was to be read next" in house.log()
         assert "proctord source accept-gap --reason" in house.log()
         accepted = house.ask("source", "accept-gap", "--reason", "retention was too short")
