@@ -13,7 +13,7 @@ from factories import START, answer, records, ticket
 from monitor.loops.consume import ConsumeLoop, ConsumeSettings
 from monitor.loops.planning import replan
 from monitor.pipeline import PipelineSettings
-from monitor.planning import DAY, SamplingSettings
+from monitor.planning import CALLS, DAY, STUDENTS, SamplingSettings
 from monitor.sampling import SamplingPlan
 from monitor.sources.memory import MemorySource
 from monitor.store import evaluation, planning
@@ -184,6 +184,44 @@ def test_rates_are_lowered_for_the_next_block_and_no_sample_is_dropped(engine: s
     assert states["waiting"] < 0.3 * 0.4 * 4000
     tomorrow = look(engine, START + DAY)
     assert tomorrow.thinned == 0 or tomorrow.thinned < plan.thinned
+
+
+def test_what_is_set_aside_for_calls_under_way_is_not_there_to_spend(engine: sa.Engine) -> None:
+    drain(consumer(engine, unsure(1000)))
+    tell(engine, usd=0.9)
+    with engine.begin() as connection:
+        connection.execute(sa.update(tables.spend).values(reserved_usd=4.0))
+    assert look(engine, START + 1000).thinned > 0
+
+
+def test_a_few_calls_do_not_tell_what_one_costs(engine: sa.Engine) -> None:
+    drain(consumer(engine, unsure(1000)))
+    tell(engine, usd=4.9)
+    with engine.begin() as connection:
+        connection.execute(sa.update(tables.spend).values(calls=CALLS - 1))
+    assert look(engine, START + 1000).thinned == 0
+
+
+def test_the_newest_labels_are_learned_from(engine: sa.Engine) -> None:
+    drain(consumer(engine, unsure(1200)))
+    tell(engine)
+    newest = sa.select(tables.label.c.ticket_id).order_by(tables.label.c.ticket_id.desc()).limit(10)
+    with engine.begin() as connection:
+        last = list(connection.scalars(newest))
+        changed = tables.label.c.ticket_id.in_(last)
+        connection.execute(sa.update(tables.label).where(changed).values(disagreement=0.5))
+        assert [one.loss for one in planning.outcomes(connection, "m1", limit=10)] == [0.5] * 10
+
+
+def test_the_calibrations_of_a_few_students_are_kept(engine: sa.Engine) -> None:
+    drain(consumer(engine, unsure(1000)))
+    tell(engine)
+    for n in range(2, STUDENTS + 3):
+        model = f"m{n}"
+        with engine.begin() as connection:
+            connection.execute(sa.update(tables.label).values(model=model))
+        plan = look(engine, START + n, model=model)
+    assert list(plan.students) == [f"m{n}" for n in range(3, STUDENTS + 3)]
 
 
 def test_money_is_looked_at_every_ten_minutes(engine: sa.Engine) -> None:
