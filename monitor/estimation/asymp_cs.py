@@ -30,7 +30,8 @@ def asymptotic_sequence(
     central limit theorem: 100 at least. Scores need not be alike: their running mean is what is
     covered. The variance is taken as if one label more had shown a loss, because a hundred labels
     with no loss among them would be certain otherwise: by simulation a rate of 2 % was missed at
-    some look from 100 labels on in 9 % of runs without it, and in 4 % with it.
+    some look from 100 labels on in 9 % of runs without it, and in 4 % with it
+    (`tests/bench/bench_bands.py`).
 
     Source: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, arXiv 2103.06476, eq. (1).
 
