@@ -75,7 +75,9 @@ class Monitor:
     ) -> None:
         stop = stop or threading.Event()
         owner = owner_name()
-        sampling = settings.sampling.settings
+        if daily_usd is None:
+            daily_usd = settings.contract.daily_teacher_usd
+        sampling = msgspec.structs.replace(settings.sampling.settings, daily_usd=daily_usd)
         self._engine = engine
         self._settings = settings
         self._source = source or (lambda: make_source(settings.source))
@@ -97,7 +99,7 @@ class Monitor:
                 taxonomy=settings.task.labels,
                 concurrency=settings.teacher.concurrency,
                 batch=settings.teacher.batch,
-                daily_usd=settings.contract.daily_teacher_usd if daily_usd is None else daily_usd,
+                daily_usd=daily_usd,
                 comparator=settings.task.comparator,
                 deadline_seconds=settings.teacher.deadline_seconds,
             ),

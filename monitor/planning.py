@@ -45,6 +45,8 @@ class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True):
     segments: dict[str, float] = {}
     #: whether tickets on which the student is likely to be wrong are asked about more often
     active: bool = True
+    #: what the teacher may cost a day, US dollars; infinite: rates are never lowered
+    daily_usd: float = math.inf
 
     def plan(
         self, *, wanted: bool = False, thinned: int = 0, students: dict[str, Risk] | None = None

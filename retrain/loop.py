@@ -21,7 +21,7 @@ from retrain.config import RetrainTable
 from retrain.order import LabelledRow, ScoredRow, WorkOrder, WorkResult
 from retrain.policy import Request, decide
 from retrain.registry import Change, Registry
-from retrain.supervise import GaveUp, Supervisor, Working, read_order, read_result
+from retrain.supervise import GaveUp, Supervisor, Working, read_order
 from schemas.acceptance import stand
 from schemas.accepting import last_acceptance
 from schemas.contract import QualityContract
@@ -128,6 +128,11 @@ class RetrainLoop:
                 reason=decision.reason,
             )
             return run
+
+    @property
+    def busy(self) -> bool:
+        """Whether a child is at work, as far as the last turn saw."""
+        return self._supervisor.busy
 
     def close(self) -> None:
         """Have the child checkpoint and go, and give the lease back."""
@@ -239,8 +244,17 @@ class RetrainLoop:
 
     def _gate(self, run: Run, now: float) -> bool:
         done = orders.evaluations(self._directory(run))
-        if read_result(done[-1]) is None:
-            return self._score(run, done[-1], now)
+        # also where its result is there already: the child that wrote it is still to be reaped
+        outcome = self._supervise(run, done[-1], now)
+        if isinstance(outcome, Working):
+            return False
+        if isinstance(outcome, GaveUp):
+            return self._fail(run, outcome.reason, now)
+        if not outcome.ok:
+            return self._fail(run, outcome.failure, now)
+        return self._weigh(run, done, now)
+
+    def _weigh(self, run: Run, done: list[Path], now: float) -> bool:
         with reader(self._engine).connect() as connection:
             champion = store.serving(connection, run.lane)
         rows = orders.judged_against(done, champion)
@@ -253,14 +267,6 @@ class RetrainLoop:
         if verdict.outcome == "fail":
             return self._reject(run, verdict.reason, now)
         return self._wait(run, verdict, done, now)
-
-    def _score(self, run: Run, directory: Path, now: float) -> bool:
-        outcome = self._supervise(run, directory, now)
-        if isinstance(outcome, Working):
-            return False
-        if isinstance(outcome, GaveUp):
-            return self._fail(run, outcome.reason, now)
-        return True if outcome.ok else self._fail(run, outcome.failure, now)
 
     def _judge_again(self, run: Run, done: list[Path], champion: str, now: float) -> bool:
         """Compare with the champion of now: what is not worse than the last one may be worse."""

@@ -128,6 +128,11 @@ class Supervisor:
         self._heard_at = self._progress_at = 0.0
         self._stopping_since: float | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is a child that has not been seen to end."""
+        return self._child is not None
+
     def turn(self, directory: Path, now: float, deadline: float) -> Working | WorkResult | GaveUp:
         """Take one look at an order and do the next thing for it."""
         self._turn_to(directory, now)

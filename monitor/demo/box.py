@@ -42,7 +42,9 @@ TURN: Final = 50
 WHILE_TRAINING: Final = 200
 #: one ticket in so many gets a human's correction, where the right answer is known
 FEEDBACK_EVERY: Final = 50
-#: wall seconds between two looks at a training child
+#: states of a run whose student trains
+AT_WORK: Final = frozenset({"building", "training", "evaluating"})
+#: wall seconds between two looks at a child
 _LOOK: Final = 0.1
 
 
@@ -100,7 +102,8 @@ class Box:
         self._accept(settings.contract)
 
     def close(self) -> None:
-        """Let go of threads and connections."""
+        """Let go of threads and connections, and of a child that still trains."""
+        self._retraining.loop.close()
         self._monitor.close()
 
     def _accept(self, contract: QualityContract) -> None:
@@ -138,12 +141,11 @@ class Box:
             self._serve(part)
             turn = self._turn()
             yield turn
-            if turn.run is None or turn.run.state not in {"building", "training", "evaluating"}:
-                trained_during = 0
-                continue
-            trained_during += len(part)
-            if trained_during >= WHILE_TRAINING:
-                self._finish(turn.run, on_wait)
+            run = turn.run
+            trains = run is not None and run.state in AT_WORK
+            trained_during = trained_during + len(part) if trains else 0
+            if run is not None and (trained_during >= WHILE_TRAINING or self._scores(run)):
+                self._finish(run, on_wait)
 
     # --- production ------------------------------------------------------------------------
 
@@ -236,13 +238,17 @@ class Box:
             )
 
     def _finish(self, run: Run, on_wait: Callable[[Run], None]) -> Run:
-        """Wait, in wall time, until a run needs no training child any more."""
-        while run.state in {"requested", "building", "training", "evaluating"}:
+        """Wait, in wall time, until a run needs no child any more."""
+        while run.state in {"requested", *AT_WORK} or self._scores(run):
             self._retraining.loop.once(self.now)
             run = self._run(run.run_id)
             on_wait(run)
             time.sleep(_LOOK)
         return run
+
+    def _scores(self, run: Run) -> bool:
+        """Say whether a child scores fresh labels: seconds, in which no customer comes."""
+        return run.state == "gated" and bool(self._retraining.loop.busy)
 
     def _run(self, run_id: str) -> Run:
         with self._engine.begin() as connection:

@@ -149,7 +149,6 @@ class EvaluateLoop:
             evaluation.add_signal(connection, signal)
         replan(
             connection,
-            contract,
             settings.sampling,
             champion.artefact_id,
             wanted=self._labels_wanted(connection, champion.artefact_id),

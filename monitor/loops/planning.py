@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -23,7 +24,6 @@ from monitor.planning import (
     samples_at_full_rates,
 )
 from monitor.store import evaluation, labelling, planning
-from schemas.contract import QualityContract
 from schemas.windows import WindowSummary
 
 #: `number`: when the money was looked at last
@@ -32,7 +32,6 @@ LOOKED_AT: Final = "money_looked_at"
 
 def replan(
     connection: sa.Connection,
-    contract: QualityContract,
     settings: SamplingSettings,
     champion: str,
     *,
@@ -54,22 +53,22 @@ def replan(
     if calibration_due(plan, settings, champion, now):
         outcomes = planning.outcomes(connection, champion, REFIT_LABELS)
         facts = msgspec.structs.replace(facts, outcomes=outcomes)
-    if money_due(facts, evaluation.number(connection, LOOKED_AT, 0.0), now):
-        money = _money(connection, contract, facts, now)
-        facts = msgspec.structs.replace(facts, money=money)
+    looked_at = evaluation.number(connection, LOOKED_AT, 0.0)
+    if math.isfinite(settings.daily_usd) and money_due(facts, looked_at, now):
+        facts = msgspec.structs.replace(facts, money=_money(connection, facts, now))
         evaluation.set_number(connection, LOOKED_AT, now)
     new, _ = next_plan(facts, now)
     if new is not None:
         planning.publish(connection, new, now)
 
 
-def _money(connection: sa.Connection, contract: QualityContract, facts: Facts, now: float) -> Money:
+def _money(connection: sa.Connection, facts: Facts, now: float) -> Money:
     today, yesterday = labelling.day_of(now), labelling.day_of(now - DAY)
     spent = labelling.spend_on(connection, today)
     windows = evaluation.windows(connection, after=now - DAY - HOUR, until=now, segment="*")
     return Money(
-        daily_usd=contract.daily_teacher_usd,
-        left_usd=contract.daily_teacher_usd - spent.settled_usd - spent.reserved_usd,
+        daily_usd=facts.settings.daily_usd,
+        left_usd=facts.settings.daily_usd - spent.settled_usd - spent.reserved_usd,
         usd_per_label=planning.usd_per_call(connection, (today, yesterday), CALLS),
         waiting=planning.waiting(connection),
         expected=expected_by_midnight(_good_for(connection, windows, facts), now),

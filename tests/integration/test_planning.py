@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from factories import START, answer, records, ticket
@@ -18,12 +20,10 @@ from monitor.sampling import SamplingPlan
 from monitor.sources.memory import MemorySource
 from monitor.store import evaluation, planning
 from schemas import tables
-from schemas.contract import QualityContract
 from schemas.events import Event
 from schemas.journal import ensure_schema, open_journal
 
-CONTRACT = QualityContract(tolerance=0.1, daily_teacher_usd=5.0)
-SETTINGS = SamplingSettings(random_rate=0.4, requested_rate=0.5)
+SETTINGS = SamplingSettings(random_rate=0.4, requested_rate=0.5, daily_usd=5.0)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def look(
     engine: sa.Engine, now: float = START, *, wanted: bool = False, model: str = "m1"
 ) -> SamplingPlan:
     with engine.begin() as connection:
-        replan(connection, CONTRACT, SETTINGS, model, wanted=wanted, now=now)
+        replan(connection, SETTINGS, model, wanted=wanted, now=now)
         plan = planning.newest(connection)
     assert plan is not None
     return plan
@@ -192,6 +192,16 @@ def test_what_is_set_aside_for_calls_under_way_is_not_there_to_spend(engine: sa.
     with engine.begin() as connection:
         connection.execute(sa.update(tables.spend).values(reserved_usd=4.0))
     assert look(engine, START + 1000).thinned > 0
+
+
+def test_answers_that_were_paid_for_once_lower_no_rate(engine: sa.Engine) -> None:
+    drain(consumer(engine, unsure(1000)))
+    tell(engine, usd=400.0)
+    recorded = msgspec.structs.replace(SETTINGS, daily_usd=math.inf)
+    with engine.begin() as connection:
+        replan(connection, recorded, "m1", wanted=True, now=START + 1000)
+        plan = planning.newest(connection)
+    assert (plan.thinned, plan.requested_rate) == (0, 0.5)
 
 
 def test_a_few_calls_do_not_tell_what_one_costs(engine: sa.Engine) -> None:

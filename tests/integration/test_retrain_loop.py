@@ -353,6 +353,7 @@ def test_an_inconclusive_challenger_waits_for_fresh_labels(
     assert run.state == "promoted", run
     assert run.verdict is not None
     assert run.verdict.gates[0].n == 18 + 399
+    assert not house.loop.busy, "the child that scored was reaped"
 
 
 def test_an_inconclusive_challenger_is_rejected_at_the_deadline(
