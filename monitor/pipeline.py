@@ -15,7 +15,8 @@ from monitor.redaction import redact
 from monitor.sampling import Sampler
 from monitor.seen import Seen, identity
 from monitor.segments import Segments
-from monitor.windows import Classes, Watermark, Windows, slice_start
+from monitor.watermark import Watermark
+from monitor.windows import Classes, Windows, slice_start
 from schemas.events import Answer, Event, Feedback, Ticket
 from schemas.samples import Gold, Pair, Sample
 from schemas.windows import WindowSummary

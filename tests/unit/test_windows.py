@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.segments import Segments
-from monitor.windows import Classes, Watermark, Windows, slice_start
+from monitor.watermark import Watermark
+from monitor.windows import Classes, Windows, slice_start
 from schemas.samples import Pair
 from schemas.windows import MAX_CLASSES, OTHER, Moments, WindowSummary
 
