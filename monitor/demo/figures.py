@@ -39,7 +39,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     worst: Interval | None
     after: Interval | None
     tolerance: float
-    #: the page: tickets and uniform labels after the change; None: no page, or no known change
+    #: the page: tickets, and labels of any draw that the level rests on, after the change; None:
+    #: no page, or no known change
     delay_tickets: int | None
     delay_labels: int | None
     #: pages before the change
@@ -68,7 +69,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     change_at: float | None
     first_page_at: float | None
     pages_before_change: int
-    #: customers served and uniform labels judged from the change to the page
+    #: customers served from the change to the page
     delay_tickets: int | None
     promoted_at: float | None
     first_student: str
@@ -89,7 +90,10 @@ def gather(connection: sa.Connection, story: Story, tolerance: float) -> Figures
         after = _losses(connection, story.last_student)[-LAST:]
     delay_labels = None
     if change is not None and page is not None:
-        delay_labels = len(_losses(connection, story.first_student, after=change, until=page))
+        evidence = _losses(
+            connection, story.first_student, after=change, until=page, reasons=ESTIMATED
+        )
+        delay_labels = len(evidence)
     counted = _labels(connection)
     return Figures(
         tickets=story.tickets,
@@ -161,11 +165,12 @@ def _losses(
     *,
     after: float | None = None,
     until: float | None = None,
+    reasons: Sequence[str] = ("random",),
 ) -> list[float]:
     table = tables.label
     where = [
         table.c.model == model,
-        table.c.reason == "random",
+        table.c.reason.in_(reasons),
         table.c.disagreement.is_not(None),
     ]
     if after is not None:
