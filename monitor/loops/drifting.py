@@ -13,6 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from monitor.drift import Drift, DriftFinding, DriftSettings, explain
+from monitor.loops.signals import signal
 from monitor.loops.situation import Serving
 from monitor.store import drifting, evaluation
 from monitor.store.drifting import DriftReport
@@ -71,7 +72,7 @@ def watch(
 
 
 def _restored(connection: sa.Connection, settings: DriftSettings) -> Drift:
-    state = evaluation.detector_states(connection, [KEY.model]).get(KEY)
+    state = evaluation.detector_state(connection, KEY)
     return Drift(settings) if state is None else Drift.restore(settings, state)
 
 
@@ -87,17 +88,10 @@ def _read(
 def _signal(connection: sa.Connection, finding: DriftFinding, model: str, contract: str) -> Signal:
     before = drifting.texts(connection, since=0.0, before=finding.since, limit=TEXTS)
     now = drifting.texts(connection, since=finding.since, before=finding.at, limit=TEXTS)
-    return Signal(
+    return signal(
+        KEY._replace(metric=finding.feature, model=model),
+        finding,
         at=finding.at,
-        detector=KEY.detector,
-        metric=finding.feature,
-        segment=KEY.segment,
-        model=model,
-        severity=finding.severity,
-        statistic=finding.statistic,
-        threshold=finding.threshold,
-        n=finding.n,
-        interval=finding.interval,
-        sentence=explain(finding, before, now),
         contract=contract,
+        sentence=explain(finding, before, now),
     )

@@ -19,6 +19,7 @@ from monitor.estimation.since import describe, since
 from monitor.estimation.tally import Tally, tally
 from monitor.loops.attributing import explained
 from monitor.loops.generations import Generations
+from monitor.loops.signals import signal
 from monitor.loops.slices import Slice
 from monitor.sampling import Stratum
 from monitor.store import evaluation, judging, planning
@@ -91,7 +92,7 @@ def judge(
     trusts.save(now)
     generations.save(now)
     found, evidence = _watch(connection, streams, contract, generations, now)
-    signals = [explained(connection, signal) for signal in found]
+    signals = [explained(connection, one) for one in found]
     return Judgement(
         signals, {key: Judged(scores[-1].at, evidence[key]) for key, scores in streams.items()}
     )
@@ -187,13 +188,12 @@ def _watch(
                     continue
                 finding = detector.update([window])
                 if finding is not None:
-                    signal = _signal(connection, key, finding, window.at, contract.hash)
-                    signals.append(signal)
+                    signals.append(_signal(connection, key, finding, window.at, contract.hash))
             states[key] = detector.state()
             if kind == "level":
                 evidence[segment, model] = detector.log_e
     evaluation.write_detector_states(connection, states, now)
-    return sorted(signals, key=lambda signal: signal.at), evidence
+    return sorted(signals, key=lambda one: one.at), evidence
 
 
 def _detectors(
@@ -230,17 +230,11 @@ def _signal(
     lifetime = judging.lifetime(connection, key.segment, key.model, until=at)
     assert lifetime is not None
     began = since(windows, lifetime.labels, finding.limit)
-    return Signal(
+    return signal(
+        key,
+        finding,
         at=at,
-        detector=key.detector,
-        metric=key.metric,
-        segment=key.segment,
-        model=key.model,
-        severity=finding.severity,
-        statistic=finding.statistic,
-        threshold=finding.threshold,
-        n=finding.n,
+        contract=contract,
         interval=began.interval,
         sentence=f"{describe(began, windows, lifetime)}; {finding.sentence}",
-        contract=contract,
     )

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from monitor.detectors import SECOND_OPINIONS, Detector, make, restore
-from monitor.detectors.finding import Finding
+from monitor.loops.signals import signal
 from monitor.store import evaluation
 from monitor.store.evaluation import DetectorKey
 from schemas.signals import Signal
@@ -60,7 +60,7 @@ class Opinions:
                 finding = detector.update(new.values)
                 states[key] = detector.state()
                 if finding is not None:
-                    signals.append(_signal(key, finding, new.at, contract))
+                    signals.append(signal(key, finding, at=new.at, contract=contract))
         evaluation.write_detector_states(connection, states, now)
         return signals
 
@@ -96,20 +96,3 @@ def window_means(windows: Iterable[WindowSummary]) -> dict[tuple[str, str], Stre
                 found[metric, model].append(moments.mean)
                 ends[metric, model] = window.start + window.length
     return {key: Stream(ends[key], values) for key, values in found.items()}
-
-
-def _signal(key: DetectorKey, finding: Finding, at: float, contract: str) -> Signal:
-    return Signal(
-        at=at,
-        detector=key.detector,
-        metric=key.metric,
-        segment=key.segment,
-        model=key.model,
-        severity=finding.severity,
-        statistic=finding.statistic,
-        threshold=finding.threshold,
-        n=finding.n,
-        interval=finding.interval,
-        sentence=finding.sentence,
-        contract=contract,
-    )

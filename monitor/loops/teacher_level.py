@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from monitor.detectors.level import Level, LevelSettings
 from monitor.estimation.scores import Scores
+from monitor.loops.signals import signal
 from monitor.store import evaluation
 from monitor.store.evaluation import DetectorKey
 from schemas.contract import QualityContract
@@ -67,19 +68,5 @@ class TeacherLevel:
         evaluation.write_detector_states(self._connection, states, now)
         if finding is None:
             return ()
-        return (
-            Signal(
-                at=now,
-                detector=self._key.detector,
-                metric=self._key.metric,
-                segment=self._key.segment,
-                model=self._key.model,
-                severity=finding.severity,
-                statistic=finding.statistic,
-                threshold=finding.threshold,
-                n=finding.n,
-                interval=finding.interval,
-                sentence=f"{self._subject}: {finding.sentence}",
-                contract=self._contract,
-            ),
-        )
+        sentence = f"{self._subject}: {finding.sentence}"
+        return (signal(self._key, finding, at=now, contract=self._contract, sentence=sentence),)
