@@ -21,7 +21,7 @@ from monitor.loops import drifting, situation, teaching
 from monitor.loops.judging import Judged, judge
 from monitor.loops.opinions import Opinions, Stream, window_means
 from monitor.loops.planning import replan
-from monitor.loops.slices import Slice, closed_until, judged_until, ready
+from monitor.loops.slices import Slice, judged_until, ready
 from monitor.loops.teaching import TeachingSettings
 from monitor.planning import SamplingSettings
 from monitor.store import evaluation, judging, notifying
@@ -105,12 +105,8 @@ class EvaluateLoop:
         against the student.
         """
         settings, contract = self._settings, self._contract
-        slices = ready(
-            connection,
-            now=now,
-            idle_seconds=settings.idle_seconds,
-            patience=settings.label_wait_seconds,
-        )
+        done = evaluation.watermark(connection, now - settings.idle_seconds)
+        slices = ready(connection, done=done, now=now, patience=settings.label_wait_seconds)
         taught = teaching.watch(
             connection,
             judged_until=judged_until(connection),
@@ -138,7 +134,7 @@ class EvaluateLoop:
             ),
             *drifting.watch(
                 connection,
-                until=closed_until(connection, now=now, idle_seconds=settings.idle_seconds),
+                until=judging.last_closed(connection, done=done),
                 champion=champion,
                 settings=settings.drift,
                 contract=contract.hash,
@@ -154,7 +150,7 @@ class EvaluateLoop:
             wanted=self._labels_wanted(connection, champion.artefact_id),
             now=now,
         )
-        labels = sum(ticket.loss is not None for one in slices for _, ticket in one.samples)
+        labels = sum(ticket.loss is not None for one in slices for ticket in one.drawn)
         return EvaluateTurn(led=True, judged=labels, signals=tuple(signals))
 
     def _estimate(
@@ -200,11 +196,12 @@ def _numbers(slices: Iterable[Slice]) -> dict[tuple[str, str], Stream]:
     """Return what the second opinions watch: losses of the uniform draw, means of windows."""
     streams = window_means([window for one in slices for window in one.windows])
     for one in slices:
-        for _, ticket in one.samples:
+        for ticket in one.drawn:
             if ticket.uniform and ticket.loss is not None:
                 key = ("disagreement", ticket.model)
-                known = streams.get(key, Stream(one.end, []))
-                streams[key] = Stream(one.end, [*known.values, ticket.loss])
+                values = streams[key].values if key in streams else []
+                values.append(ticket.loss)
+                streams[key] = Stream(one.end, values)
     return streams
 
 

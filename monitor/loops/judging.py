@@ -104,10 +104,9 @@ def _tallies(
     strata_of: StrataOf,
     trust: Callable[[str], float | None],
 ) -> Iterator[tuple[WindowSummary, Tally]]:
-    drawn = [ticket for _, ticket in one.samples]
     for window in one.windows:
         prior = contract.tolerance_of(window.segment)
-        for told in tally(window, drawn, strata_of, prior=prior, trust=trust):
+        for told in tally(window, one.drawn, strata_of, prior=prior, trust=trust):
             yield window, told
 
 
@@ -130,7 +129,7 @@ class _Trusts:
 
     def learn(self, one: Slice, strata_of: StrataOf) -> None:
         """Take a slice's labels in: for the slices after it, not for its own."""
-        for _, ticket in one.samples:
+        for ticket in one.drawn:
             if ticket.loss is not None:
                 stratum = strata_of(ticket.plan, ticket.model)[ticket.stratum]
                 self._known[ticket.model] = self._of(ticket.model).told(stratum, ticket.loss)

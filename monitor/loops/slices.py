@@ -19,7 +19,6 @@ import sqlalchemy as sa
 
 from monitor.estimation.tally import Drawn
 from monitor.store import evaluation, judging
-from schemas.samples import Sample
 from schemas.windows import WindowSummary
 
 #: slices of event time that are taken in one turn
@@ -35,7 +34,7 @@ class Slice(NamedTuple):
     #: one of each segment
     windows: tuple[WindowSummary, ...]
     #: by event time: what was drawn for the estimates, and what the teacher said of it
-    samples: tuple[tuple[Sample, Drawn], ...]
+    drawn: tuple[Drawn, ...]
 
     @property
     def end(self) -> float:
@@ -43,20 +42,15 @@ class Slice(NamedTuple):
         return self.start + self.windows[0].length
 
 
-def ready(
-    connection: sa.Connection, *, now: float, idle_seconds: float, patience: float
-) -> list[Slice]:
+def ready(connection: sa.Connection, *, done: float, now: float, patience: float) -> list[Slice]:
     """Return the slices that can be judged now, oldest first, and count them as judged.
 
     Parameters
     ----------
-    idle_seconds: a shard that wrote nothing for so long holds no window open.
+    done: the watermark: event time up to which every active shard is done.
     patience: how long after it was queued a sample is waited for, seconds.
     """
     after = judged_until(connection)
-    done = evaluation.watermark(connection, now - idle_seconds)
-    if done is None:
-        return []
     until = judging.nth_start(connection, after=after, until=done, nth=SLICES)
     unsettled = judging.first_unsettled(
         connection, after=after, until=until, queued_after=now - patience
@@ -70,15 +64,6 @@ def ready(
     return slices
 
 
-def closed_until(connection: sa.Connection, *, now: float, idle_seconds: float) -> float:
-    """Return the start of a slice that is closed, the newest but one at most; or minus infinity.
-
-    For whoever needs no labels, and must not be held up by a silent teacher.
-    """
-    done = evaluation.watermark(connection, now - idle_seconds)
-    return -math.inf if done is None else judging.last_but_one(connection, until=done)
-
-
 def judged_until(connection: sa.Connection) -> float:
     """Return the start of the newest slice that was judged; minus infinity before the first."""
     return evaluation.number(connection, JUDGED, float("-inf"))
@@ -89,8 +74,8 @@ def _slices(connection: sa.Connection, after: float, until: float, done: float) 
     closed = [window for window in found if window.start + window.length <= done]
     if not closed:
         return []
-    samples = judging.drawn(connection, after=after, until=closed[-1].start)
+    drawn = judging.drawn(connection, after=after, until=closed[-1].start)
     return [
-        Slice(start, tuple(windows), tuple(samples.get(start, ())))
+        Slice(start, tuple(windows), tuple(drawn.get(start, ())))
         for start, windows in groupby(closed, key=lambda window: window.start)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -35,8 +36,10 @@ def set_number(connection: sa.Connection, name: str, value: float) -> None:
     )
 
 
-def watermark(connection: sa.Connection, idle_since: float) -> float | None:
-    """Return the event time up to which every active shard is done; None before the first event.
+def watermark(connection: sa.Connection, idle_since: float) -> float:
+    """Return the event time up to which every active shard is done.
+
+    Minus infinity before the first event.
 
     A shard that wrote nothing since `idle_since` holds nobody up, unless all are idle.
     """
@@ -46,7 +49,7 @@ def watermark(connection: sa.Connection, idle_since: float) -> float | None:
     )
     if active is None:
         active = connection.scalar(sa.select(sa.func.max(table.c.watermark)))
-    return None if active is None else float(active)
+    return -math.inf if active is None else float(active)
 
 
 def windows(

@@ -33,14 +33,15 @@ def nth_start(connection: sa.Connection, *, after: float, until: float, nth: int
     return until if found is None else float(found)
 
 
-def last_but_one(connection: sa.Connection, *, until: float) -> float:
-    """Return the last but one start of a window up to `until`; minus infinity without one.
+def last_closed(connection: sa.Connection, *, done: float) -> float:
+    """Return the last but one start of a window up to the watermark; minus infinity without one.
 
-    Where the last one began, the one before it had ended.
+    Where the last one began, the one before it had ended. For whoever needs no labels, and must
+    not be held up by a silent teacher.
     """
     table = tables.window
     starts = sa.select(sa.func.max(table.c.start)).where(table.c.segment == ALL)
-    newest = starts.where(table.c.start <= until).scalar_subquery()
+    newest = starts.where(table.c.start <= done).scalar_subquery()
     found = connection.scalar(starts.where(table.c.start < newest))
     return -math.inf if found is None else float(found)
 
@@ -65,9 +66,7 @@ def first_unsettled(
     return None if found is None else float(found)
 
 
-def drawn(
-    connection: sa.Connection, *, after: float, until: float
-) -> dict[float, list[tuple[Sample, Drawn]]]:
+def drawn(connection: sa.Connection, *, after: float, until: float) -> dict[float, list[Drawn]]:
     """Return the tickets that were drawn for the estimates, by the window they were counted in.
 
     In the order of their event times; `(after, until]` are starts of windows.
@@ -79,7 +78,7 @@ def drawn(
         .where(sample.c.window > after, sample.c.window <= until, sample.c.reason.in_(ESTIMATED))
         .order_by(sample.c.at, sample.c.ticket_id)
     )
-    found: dict[float, list[tuple[Sample, Drawn]]] = {}
+    found: dict[float, list[Drawn]] = {}
     for body, loss in rows:
         one = _decode_sample(body)
         ticket = Drawn(
@@ -90,7 +89,7 @@ def drawn(
             uniform=one.reason == "random",
             loss=loss,
         )
-        found.setdefault(one.window, []).append((one, ticket))
+        found.setdefault(one.window, []).append(ticket)
     return found
 
 
