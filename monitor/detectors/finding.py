@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -34,7 +34,26 @@ def fingerprint(settings: msgspec.Struct) -> str:
     return hashlib.blake2b(msgspec.json.encode(settings), digest_size=6).hexdigest()
 
 
-class Detector(Protocol):
+class Resumable(Protocol):
+    """Begins under settings, and goes on from a state."""
+
+    def __init__(self, settings: Any) -> None:
+        """Begin a generation."""
+
+    @classmethod
+    def restore(cls, settings: Any, state: bytes) -> Self:
+        """Go on from a state; from the beginning when it was made under other settings."""
+
+
+_R = TypeVar("_R", bound=Resumable)
+
+
+def resume(kind: type[_R], settings: msgspec.Struct, state: bytes | None) -> _R:
+    """Go on from what the journal holds; begin where it holds nothing."""
+    return kind(settings) if state is None else kind.restore(settings, state)
+
+
+class Detector(Resumable, Protocol):
     """Watches one stream during one generation.
 
     A generation begins with a new student, teacher or tolerance, and with it a fresh detector.
@@ -45,13 +64,6 @@ class Detector(Protocol):
     kind: ClassVar[str]
     #: the type of its settings; its defaults are the measured ones
     Settings: ClassVar[type[msgspec.Struct]]
-
-    def __init__(self, settings: Any) -> None:
-        """Begin a generation."""
-
-    @classmethod
-    def restore(cls, settings: Any, state: bytes) -> Self:
-        """Go on from a state; from the beginning when it was made under other settings."""
 
     @property
     def n(self) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from monitor.detectors.finding import resume
 from monitor.drift import Drift, DriftFinding, DriftSettings, explain
 from monitor.loops.signals import signal
 from monitor.loops.situation import Serving
@@ -73,7 +74,7 @@ def watch(
 
 def _restored(connection: sa.Connection, settings: DriftSettings) -> Drift:
     state = evaluation.detector_state(connection, KEY)
-    return Drift(settings) if state is None else Drift.restore(settings, state)
+    return resume(Drift, settings, state)
 
 
 def _read(

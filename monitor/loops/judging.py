@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from monitor.detectors.change import Change, ChangeSettings
-from monitor.detectors.finding import Finding
+from monitor.detectors.finding import Finding, resume
 from monitor.detectors.level import Level, LevelSettings
 from monitor.estimation.calibration import MIN_LABELS, Trust
 from monitor.estimation.quality import JudgedWindow
@@ -177,47 +177,43 @@ def _watch(
     signals: list[Signal] = []
     evidence: dict[tuple[str, str], float] = {}
     for (segment, model), scores in streams.items():
-        share = generations.share(model, segment)
-        for settings in _detectors(contract, segment, share, generations.name):
-            kind = "level" if isinstance(settings, LevelSettings) else "change"
-            key = DetectorKey(kind, "disagreement", segment, model)
-            detector = _detector(settings, stored.get(key))
-            for window in scores:
-                if window.lost > MOST_LOST * (window.labels + window.lost):
-                    continue
+        told = [one for one in scores if one.lost <= MOST_LOST * (one.labels + one.lost)]
+        for key, detector in _resumed(stored, contract, generations, segment, model):
+            for window in told:
                 finding = detector.update([window])
                 if finding is not None:
                     signals.append(_signal(connection, key, finding, window.at, contract.hash))
             states[key] = detector.state()
-            if kind == "level":
+            if key.detector == Level.kind:
                 evidence[segment, model] = detector.log_e
     evaluation.write_detector_states(connection, states, now)
     return sorted(signals, key=lambda one: one.at), evidence
 
 
-def _detectors(
-    contract: QualityContract, segment: str, share: float, generation: str
-) -> tuple[LevelSettings, ChangeSettings]:
+def _resumed(
+    stored: Mapping[DetectorKey, bytes],
+    contract: QualityContract,
+    generations: Generations,
+    segment: str,
+    model: str,
+) -> Iterator[tuple[DetectorKey, Level | Change]]:
     """Who watches a stream of disagreement, with their shares of what may go wrong."""
-    return (
-        LevelSettings(
-            tolerance=contract.tolerance_of(segment),
-            delta=contract.false_alarm_probability,
-            weight=share,
-            generation=generation,
-        ),
-        ChangeSettings(
-            alpha=min(MOST_ALPHA, contract.false_change_alarms_per_quarter),
-            weight=share,
-            generation=generation,
-        ),
+    share = generations.share(model, segment)
+    key = DetectorKey(Level.kind, "disagreement", segment, model)
+    level = LevelSettings(
+        tolerance=contract.tolerance_of(segment),
+        delta=contract.false_alarm_probability,
+        weight=share,
+        generation=generations.name,
     )
-
-
-def _detector(settings: LevelSettings | ChangeSettings, state: bytes | None) -> Level | Change:
-    if isinstance(settings, LevelSettings):
-        return Level(settings) if state is None else Level.restore(settings, state)
-    return Change(settings) if state is None else Change.restore(settings, state)
+    yield key, resume(Level, level, stored.get(key))
+    key = DetectorKey(Change.kind, "disagreement", segment, model)
+    change = ChangeSettings(
+        alpha=min(MOST_ALPHA, contract.false_change_alarms_per_quarter),
+        weight=share,
+        generation=generations.name,
+    )
+    yield key, resume(Change, change, stored.get(key))
 
 
 def _signal(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from monitor.detectors.finding import resume
 from monitor.detectors.level import Level, LevelSettings
 from monitor.estimation.scores import Scores
 from monitor.loops.signals import signal
@@ -47,7 +48,7 @@ class TeacherLevel:
             generation=f"{contract.hash}/{generation}",
         )
         state = evaluation.detector_state(connection, self._key)
-        self._level = Level(settings) if state is None else Level.restore(settings, state)
+        self._level = resume(Level, settings, state)
 
     @property
     def new(self) -> bool:
