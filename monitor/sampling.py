@@ -164,14 +164,23 @@ class SamplingPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         Source: Zrnic & Candes, arXiv 2403.03208.
         """
-        risk = self.students.get(model)
-        if risk is None:
-            return tuple(Stratum(None, rate) for rate in self.rates)
-        return tuple(
-            Stratum(g, min(1.0, rate * _weight(g, risk.spread)))
-            for rate in self.rates
-            for g in risk.levels
-        )
+        # students that nothing is known of share one table, or a flood of names would fill memory
+        return self._known.get(model, self._alike)
+
+    @cached_property
+    def _alike(self) -> tuple[Stratum, ...]:
+        return tuple(Stratum(None, rate) for rate in self.rates)
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[Stratum, ...]]:
+        return {
+            model: tuple(
+                Stratum(g, min(1.0, rate * _weight(g, risk.spread)))
+                for rate in self.rates
+                for g in risk.levels
+            )
+            for model, risk in self.students.items()
+        }
 
     def stratum(self, pair: Pair) -> int:
         """Return the stratum of a student's pair."""
@@ -230,7 +239,7 @@ class Sampler:
     def __init__(self, plan: SamplingPlan, salt: str) -> None:
         self.plan = plan
         self._salt = salt
-        # students that nothing is known of share one table, or a flood of names would fill memory
+        # floor and strata at one look-up: `choose` is called for each pair
         self._alike = (plan.random_rate, plan.strata(""))
         self._known = {name: (plan.floor(name), plan.strata(name)) for name in plan.students}
 
