@@ -8,6 +8,8 @@ from typing import Any
 
 from monitor.sources import Record
 from schemas.events import Answer, Event, Feedback, Ticket, encode
+from schemas.samples import Label, Sample
+from schemas.signals import Signal
 
 #: Tuesday, 2 June 2026, 08:00 UTC: where the tests' clocks begin
 START = 1780387200.0
@@ -67,3 +69,53 @@ def traffic(
         events.append(ticket(ticket_id, at, text=f"question number {n}"))
         events.append(answer(ticket_id, at + step / 2, output, model))
     return events
+
+
+def sample(ticket_id: str, at: float = START, **more: Any) -> Sample:
+    """A pair that the uniform draw chose."""
+    known = {
+        "text": f"text of {ticket_id}",
+        "output": "tracking",
+        "model": "m1",
+        "served_by": "student",
+        "confidence": 0.9,
+        "segments": ("*",),
+        "reason": "random",
+        "inclusion_probability": 0.2,
+    }
+    return Sample(ticket_id=ticket_id, at=at, **(known | more))
+
+
+def label(ticket_id: str, at: float = START, output: str | None = "tracking", **more: Any) -> Label:
+    """What the teacher said; with `output` None it abstained."""
+    known = {
+        "teacher": "large",
+        "prompt_hash": "p1",
+        "abstained": "" if output else "invalid",
+        "probabilities": (),
+        "disagreement": None if output is None else 0.0,
+        "comparator": "label",
+        "latency_ms": 0.0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "cost_usd": 0.0,
+    }
+    return Label(ticket_id=ticket_id, at=at, output=output, **(known | more))
+
+
+def signal(**more: Any) -> Signal:
+    """The level detector pages for all traffic."""
+    known = {
+        "at": START,
+        "detector": "level",
+        "metric": "disagreement",
+        "segment": "*",
+        "model": "m1",
+        "severity": "page",
+        "statistic": 5.0,
+        "threshold": 4.6,
+        "n": 200,
+        "interval": None,
+        "sentence": "disagreement 20.0 %, limit 10.0 %",
+    }
+    return Signal(**(known | more))

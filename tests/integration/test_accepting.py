@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -14,19 +13,9 @@ from schemas.acceptance import Acceptance, stand
 from schemas.accepting import accept, acceptances, last_acceptance
 from schemas.contract import QualityContract
 from schemas.errors import ConflictError, NotAllowedError
-from schemas.journal import ensure_schema, open_journal
 
 NOW = 1_790_000_000.0
 CONTRACT = QualityContract(tolerance=0.1)
-
-
-@pytest.fixture
-def connection() -> Iterator[sa.Connection]:
-    engine = open_journal("sqlite://")
-    ensure_schema(engine)
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
 
 
 def take(connection: sa.Connection, contract: QualityContract, actor: str = "eva") -> Acceptance:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import factories
 import msgspec
 import pytest
 import sqlalchemy as sa
@@ -13,74 +12,40 @@ import sqlalchemy as sa
 from monitor.estimation.quality import JudgedWindow
 from monitor.loops.attributing import explained
 from monitor.sampling import SamplingPlan
-from monitor.store import attributing, judging, labelling, planning
+from monitor.store import attributing, judging, planning
 from schemas import tables
-from schemas.journal import ensure_schema, open_journal
 from schemas.samples import Label, Sample
-from schemas.signals import Signal
 from schemas.windows import Moments, WindowSummary
+from tests.journal_rig import add_labelled
 
 #: a day of calm, then an hour in which deliveries are answered worse
 LENGTH, CALM, WORSE = 600.0, 144, 6
 BEGAN, ENDED = CALM * LENGTH, (CALM + WORSE) * LENGTH
 CLASSES = ("refund", "delivery")
-FOUND = Signal(
-    at=ENDED,
-    detector="level",
-    metric="disagreement",
-    segment="*",
-    model="m1",
-    severity="page",
-    statistic=5.0,
-    threshold=4.6,
-    n=300,
-    interval=None,
-    sentence="disagreement 30.0 %",
-)
+FOUND = factories.signal(at=ENDED, n=300, sentence="disagreement 30.0 %")
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    engine = open_journal(f"sqlite:///{tmp_path}/journal.db")
-    ensure_schema(engine)
-    with engine.begin() as opened:
-        planning.publish(opened, SamplingPlan(random_rate=0.1), 0.0)
-        yield opened
-    engine.dispose()
+@pytest.fixture(autouse=True)
+def _planned(connection: sa.Connection) -> None:
+    """All samples were drawn under one plan."""
+    planning.publish(connection, SamplingPlan(random_rate=0.1), 0.0)
 
 
 def answered(
     ticket_id: str, at: float, output: str, says: str, **facts: Any
 ) -> tuple[Sample, Label]:
-    sample = Sample(
-        ticket_id=ticket_id,
-        at=at,
+    sample = factories.sample(
+        ticket_id,
+        at,
         text=facts.get("text", "where is it"),
         output=output,
-        model="m1",
-        served_by="student",
-        confidence=0.9,
         segments=("*", facts.get("segment", "channel=mail")),
         reason=facts.get("reason", "random"),
         inclusion_probability=0.1,
         plan=1,
         window=at // LENGTH * LENGTH,
     )
-    label = Label(
-        ticket_id=ticket_id,
-        at=at,
-        teacher="large",
-        prompt_hash="p1",
-        output=says,
-        abstained="",
-        probabilities=(),
-        disagreement=float(output != says),
-        comparator="label",
-        latency_ms=0.0,
-        input_tokens=0,
-        output_tokens=0,
-        cost_usd=0.0,
-    )
+    label = factories.label(ticket_id, at, says, disagreement=float(output != says))
     return sample, label
 
 
@@ -120,20 +85,7 @@ def fill(connection: sa.Connection, *, canaries_changed: int = 0) -> None:
         found += drawn(number)
         add_window(connection, start, {3: 100, 9: 500} if worse else {3: 500, 9: 100})
         judging.add(connection, [judged(start, wrong=5 if worse else 1 - number % 2)])
-    labelling.add_samples(connection, [sample for sample, _ in found], 0.0)
-    connection.execute(sa.insert(tables.label), [row(*one) for one in found])
-
-
-def row(sample: Sample, label: Label) -> dict[str, Any]:
-    return {
-        "ticket_id": label.ticket_id,
-        "at": label.at,
-        "labelled_at": label.at,
-        "reason": sample.reason,
-        "model": sample.model,
-        "disagreement": label.disagreement,
-        "body": msgspec.json.encode(label),
-    }
+    add_labelled(connection, found)
 
 
 def add_window(connection: sa.Connection, start: float, words: dict[int, int]) -> None:

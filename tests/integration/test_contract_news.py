@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
-import pytest
 import sqlalchemy as sa
 
 from monitor.alerts.rules import conditions
@@ -13,21 +10,11 @@ from monitor.alerts.situation import Situation
 from monitor.loops import situation
 from schemas.accepting import accept, last_acceptance
 from schemas.contract import QualityContract
-from schemas.journal import ensure_schema, open_journal
 
 NOW = 1_790_000_000.0
 DAY = 86400.0
 FIRST = QualityContract(tolerance=0.1)
 SECOND = msgspec.structs.replace(FIRST, tolerance=0.08)
-
-
-@pytest.fixture
-def connection() -> Iterator[sa.Connection]:
-    engine = open_journal("sqlite://")
-    ensure_schema(engine)
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
 
 
 def take(connection: sa.Connection, contract: QualityContract, at: float) -> None:

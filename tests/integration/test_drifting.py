@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import pytest
 import sqlalchemy as sa
 
 from monitor import status
@@ -31,14 +30,6 @@ MOVED = {**CLASSES, "delivery": 0.2}
 HOURS, SINCE = 100, 80
 #: start of the last window
 LAST = (HOURS - 0.5) * HOUR
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_journal(f"sqlite:///{tmp_path}/journal.db")
-    ensure_schema(engine)
-    yield engine
-    engine.dispose()
 
 
 def windows(hours: range, shares: Mapping[str, float], model: str) -> list[WindowSummary]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import msgspec
+import factories
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from monitor.__main__ import app
 from monitor.estimation.gold import Agreement
-from monitor.store import gold, labelling, teachers
+from monitor.store import gold, teachers
 from monitor.store.gold import Draw
 from schemas import tables
-from schemas.journal import ensure_schema, insert, open_journal
-from schemas.samples import Label, Sample
+from schemas.journal import ensure_schema, open_journal
 from schemas.teachers import TeacherStanding
+from tests.journal_rig import add_labelled
 
 CONFIG = """
 [journal]
@@ -46,47 +46,13 @@ class House:
         return CliRunner().invoke(app, [*words, "-c", str(self.config)])
 
     def draw(self, ticket_id: str, student: str, teacher: str, text: str) -> None:
-        sample = Sample(
-            ticket_id=ticket_id,
-            at=60.0,
-            text=text,
-            output=student,
-            model="m1",
-            served_by="student",
-            confidence=0.9,
-            segments=("*",),
-            reason="random",
-            inclusion_probability=0.5,
+        sample = factories.sample(
+            ticket_id, 60.0, text=text, output=student, inclusion_probability=0.5
         )
-        label = Label(
-            ticket_id=ticket_id,
-            at=90.0,
-            teacher="big",
-            prompt_hash="p",
-            output=teacher,
-            abstained="",
-            probabilities=(),
-            disagreement=float(student != teacher),
-            comparator="label",
-            latency_ms=1.0,
-            input_tokens=0,
-            output_tokens=0,
-            cost_usd=0.0,
-        )
+        label = factories.label(ticket_id, 90.0, teacher, disagreement=float(student != teacher))
         drawn = Draw(ticket_id, 60.0, 100.0, "g", "m1", 0.5, 0.2, float(student != teacher))
         with self.engine.begin() as connection:
-            labelling.add_samples(connection, [sample], 60.0)
-            connection.execute(
-                insert(connection, tables.label).values(
-                    ticket_id=ticket_id,
-                    at=60.0,
-                    labelled_at=90.0,
-                    reason="random",
-                    model="m1",
-                    disagreement=label.disagreement,
-                    body=msgspec.json.encode(label),
-                )
-            )
+            add_labelled(connection, [(sample, label)])
             gold.add_draws(connection, [drawn])
 
     def close(self) -> None:

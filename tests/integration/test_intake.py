@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 from factories import START
@@ -15,23 +12,18 @@ from monitor.store import intake
 from monitor.store.intake import Taken
 from schemas import tables
 from schemas.contract import QualityContract
-from schemas.journal import ensure_schema, open_journal
 
 HOUR = 3600.0
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    engine = open_journal(f"sqlite:///{tmp_path}/journal.db")
-    ensure_schema(engine)
-    with engine.begin() as connection:
-        connection.execute(
-            sa.insert(tables.shard).values(
-                shard=0, owner="a", epoch=1, watermark=0.0, counters={}, memory=b"", updated_at=0.0
-            )
+@pytest.fixture(autouse=True)
+def _owned(connection: sa.Connection) -> None:
+    """One shard has an owner, which has read nothing yet."""
+    connection.execute(
+        sa.insert(tables.shard).values(
+            shard=0, owner="a", epoch=1, watermark=0.0, counters={}, memory=b"", updated_at=0.0
         )
-        yield connection
-    engine.dispose()
+    )
 
 
 def read(connection: sa.Connection, tickets: int, dead: int, at: float = START) -> None:

@@ -19,14 +19,6 @@ from schemas.errors import (
 )
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    engine = journal.open_journal(f"sqlite:///{tmp_path}/journal.db")
-    journal.ensure_schema(engine)
-    yield engine
-    engine.dispose()
-
-
 def test_the_migrations_make_the_tables_that_the_code_describes(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)

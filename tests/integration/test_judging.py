@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 import sqlalchemy as sa
@@ -24,18 +23,9 @@ from monitor.teachers.scripted import ScriptedTeacher
 from schemas import tables
 from schemas.contract import QualityContract
 from schemas.events import Event
-from schemas.journal import ensure_schema, open_journal
 
 WINDOW = 50.0
 NOW = START + 5000.0
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_journal(f"sqlite:///{tmp_path}/journal.db")
-    ensure_schema(engine)
-    yield engine
-    engine.dispose()
 
 
 def consume(engine: sa.Engine, outputs: Sequence[str], channels: Sequence[str] = ("mail",)) -> None:

@@ -38,14 +38,6 @@ from schemas.journal import ensure_schema, open_journal
 from schemas.samples import Sample
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    engine = open_journal(f"sqlite:///{tmp_path}/journal.db")
-    ensure_schema(engine)
-    yield engine
-    engine.dispose()
-
-
 def consumer(
     engine: sa.Engine,
     log: Sequence[Record],

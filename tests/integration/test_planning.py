@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
@@ -21,17 +20,8 @@ from monitor.sources.memory import MemorySource
 from monitor.store import evaluation, planning
 from schemas import tables
 from schemas.events import Event
-from schemas.journal import ensure_schema, open_journal
 
 SETTINGS = SamplingSettings(random_rate=0.4, requested_rate=0.5, daily_usd=5.0)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_journal(f"sqlite:///{tmp_path}/journal.db")
-    ensure_schema(engine)
-    yield engine
-    engine.dispose()
 
 
 def consumer(engine: sa.Engine, events: Sequence[Event]) -> ConsumeLoop:

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import factories
 import msgspec
 import pytest
 import sqlalchemy as sa
 
+from monitor.store import evaluation
 from retrain import orders, registry, store, supervise
 from retrain.app import RetrainApp, build
 from retrain.config import RegistrySettings, RetrainSettings, RetrainTable
@@ -32,11 +34,11 @@ from schemas.accepting import accept, last_acceptance
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.errors import ConflictError, FencedError, NotFoundError
-from schemas.journal import ensure_schema, insert, lead, open_journal
+from schemas.journal import ensure_schema, lead, open_journal
 from schemas.runs import Run
-from schemas.samples import Label, Sample
-from schemas.signals import Interval, Signal
+from schemas.signals import Interval
 from schemas.teachers import TeacherStanding, TeacherState
+from tests.journal_rig import add_labelled
 
 WORKER = Path(__file__).with_name("_fake_worker.py")
 ROOT = Path(__file__).parents[2]
@@ -135,32 +137,16 @@ class House:
 
     def page(self, model: str, loss: float, at: float = NOW - 3000) -> None:
         """Let the level detector page against a student."""
-        found = Signal(
+        found = factories.signal(
             at=at,
-            detector="level",
-            metric="disagreement",
-            segment="*",
             model=model,
-            severity="page",
-            statistic=5.0,
-            threshold=4.6,
             n=100,
             interval=Interval(loss, loss - 0.05, loss + 0.05),
             sentence=f"disagreement {loss:.0%}, limit 10 %",
             contract=self.loop._contract.hash,
         )
         with self.engine.begin() as connection:
-            connection.execute(
-                insert(connection, tables.signal).values(
-                    at=at,
-                    detector=found.detector,
-                    metric=found.metric,
-                    segment=found.segment,
-                    model=model,
-                    severity=found.severity,
-                    body=msgspec.json.encode(found),
-                )
-            )
+            evaluation.add_signal(connection, found)
 
     def request(self, now: float = NOW) -> Run:
         """Ask for a run as a person."""
@@ -182,57 +168,9 @@ class House:
 
 
 def label(connection: sa.Connection, ticket_id: str, at: float, model: str, loss: float) -> None:
-    sample = Sample(
-        ticket_id=ticket_id,
-        at=at,
-        text=f"text of {ticket_id}",
-        output="shipping",
-        model=model,
-        served_by="student",
-        confidence=0.5,
-        segments=("*",),
-        reason="random",
-        inclusion_probability=0.2,
-    )
-    answer = Label(
-        ticket_id=ticket_id,
-        at=at,
-        teacher="t",
-        prompt_hash="",
-        output="shipping",
-        abstained="",
-        probabilities=(),
-        disagreement=loss,
-        comparator="label",
-        latency_ms=1.0,
-        input_tokens=0,
-        output_tokens=0,
-        cost_usd=0.0,
-    )
-    common = {"ticket_id": ticket_id, "at": at, "reason": "random", "model": model}
-    connection.execute(
-        insert(connection, tables.sample).values(
-            **common,
-            window=0.0,
-            queued_at=at,
-            state="labelled",
-            claimed_by="",
-            claimed_until=0.0,
-            attempts=1,
-            not_before=0.0,
-            reserved_usd=0.0,
-            reserved_day="",
-            body=msgspec.json.encode(sample),
-        )
-    )
-    connection.execute(
-        insert(connection, tables.label).values(
-            **common,
-            labelled_at=at,
-            disagreement=loss,
-            body=msgspec.json.encode(answer),
-        )
-    )
+    sample = factories.sample(ticket_id, at, output="shipping", model=model, confidence=0.5)
+    answer = factories.label(ticket_id, at, "shipping", disagreement=loss)
+    add_labelled(connection, [(sample, answer)])
 
 
 @pytest.fixture

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import factories
 import msgspec
 import pytest
 import sqlalchemy as sa
 
+from monitor.store import evaluation
 from retrain import evidence, history, store
 from retrain.policy import Request
 from retrain.store import Champion
 from schemas import tables
 from schemas.decisions import Decision
 from schemas.errors import ConflictError, NotFoundError
-from schemas.journal import ensure_schema, insert, open_journal
+from schemas.journal import insert
 from schemas.runs import Run, RunState
-from schemas.samples import Gold, Label, Sample
-from schemas.signals import Signal
+from schemas.samples import Gold
+from tests.journal_rig import add_labelled
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 CONTRACT = "d" * 16
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_journal(f"sqlite:///{tmp_path / 'journal.db'}")
-    ensure_schema(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
@@ -50,57 +43,11 @@ def label(
     model: str = A,
     gold: Gold | None = None,
 ) -> None:
-    sample = Sample(
-        ticket_id=ticket_id,
-        at=at,
-        text=f"text of {ticket_id}",
-        output="returns",
-        model=model,
-        served_by="student",
-        confidence=0.5,
-        segments=("*",),
-        reason=reason,
-        inclusion_probability=0.2,
+    sample = factories.sample(
+        ticket_id, at, output="returns", model=model, confidence=0.5, reason=reason
     )
-    answer = Label(
-        ticket_id=ticket_id,
-        at=at,
-        teacher="t",
-        prompt_hash="",
-        output=output,
-        abstained="" if output else "invalid",
-        probabilities=(),
-        disagreement=loss,
-        comparator="label",
-        latency_ms=1.0,
-        input_tokens=0,
-        output_tokens=0,
-        cost_usd=0.0,
-    )
-    common = {"ticket_id": ticket_id, "at": at, "reason": reason, "model": model}
-    connection.execute(
-        insert(connection, tables.sample).values(
-            **common,
-            window=0.0,
-            queued_at=at,
-            state="labelled",
-            claimed_by="",
-            claimed_until=0.0,
-            attempts=1,
-            not_before=0.0,
-            reserved_usd=0.0,
-            reserved_day="",
-            body=msgspec.json.encode(sample),
-        )
-    )
-    connection.execute(
-        insert(connection, tables.label).values(
-            **common,
-            labelled_at=at,
-            disagreement=loss,
-            body=msgspec.json.encode(answer),
-        )
-    )
+    answer = factories.label(ticket_id, at, output, disagreement=loss)
+    add_labelled(connection, [(sample, answer)])
     if gold is not None:
         connection.execute(
             insert(connection, tables.gold).values(
@@ -110,32 +57,10 @@ def label(
 
 
 def signal(connection: sa.Connection, model: str, at: float, **change: Any) -> None:
-    fields: dict[str, Any] = {
-        "at": at,
-        "detector": "level",
-        "metric": "disagreement",
-        "segment": "*",
-        "model": model,
-        "severity": "page",
-        "statistic": 5.0,
-        "threshold": 4.6,
-        "n": 100,
-        "interval": None,
-        "sentence": f"at {at}",
-        "contract": CONTRACT,
-    } | change
-    found = Signal(**fields)
-    connection.execute(
-        insert(connection, tables.signal).values(
-            at=found.at,
-            detector=found.detector,
-            metric=found.metric,
-            segment=found.segment,
-            model=found.model,
-            severity=found.severity,
-            body=msgspec.json.encode(found),
-        )
+    found = factories.signal(
+        **({"at": at, "model": model, "sentence": f"at {at}", "contract": CONTRACT} | change)
     )
+    evaluation.add_signal(connection, found)
 
 
 def serve(connection: sa.Connection, artefact_id: str, version: int, since: float = 0.0) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import factories
 import msgspec
 import pytest
 
@@ -39,22 +40,13 @@ def situation(**facts: Any) -> Situation:
 
 
 def signal(severity: str = "page", segment: str = "*", **facts: Any) -> Signal:
-    return msgspec.structs.replace(
-        Signal(
-            at=NOW - 600,
-            detector="level",
-            metric="disagreement",
-            segment=segment,
-            model="m2",
-            severity=severity,
-            statistic=5.0,
-            threshold=4.6,
-            n=200,
-            interval=Interval(0.2, 0.15, 0.25),
-            sentence="disagreement 20.0 % (limit 10 %)",
-        ),
-        **facts,
-    )
+    known = {
+        "at": NOW - 600,
+        "model": "m2",
+        "interval": Interval(0.2, 0.15, 0.25),
+        "sentence": "disagreement 20.0 % (limit 10 %)",
+    }
+    return factories.signal(severity=severity, segment=segment, **(known | facts))
 
 
 def checked_teacher(**facts: Any) -> TeacherStanding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import factories
 import msgspec
 import pytest
 
@@ -12,7 +13,6 @@ from monitor.alerts.rules import conditions
 from monitor.alerts.situation import Canaries, Situation
 from schemas.alerts import Condition
 from schemas.runs import Run
-from schemas.signals import Signal
 from schemas.teachers import TeacherStanding
 
 NOW = 1_000_000_000.0
@@ -114,19 +114,7 @@ def test_people_are_told_of_the_teacher(
 
 
 def test_a_challenger_that_waits_while_customers_need_it_wakes_somebody() -> None:
-    page = Signal(
-        at=NOW,
-        detector="level",
-        metric="disagreement",
-        segment="*",
-        model="m1",
-        severity="page",
-        statistic=5.0,
-        threshold=4.6,
-        n=200,
-        interval=None,
-        sentence="disagreement 20 %",
-    )
+    page = factories.signal(at=NOW)
     found = told(of(state="not enough gold"), last_run=HELD, signals=(page,))
     (unverified,) = [one for one in found if one.name == "TeacherUnverified"]
     assert unverified.severity == "page"

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import factories
 import msgspec
 import pytest
 from hypothesis import given
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from monitor.attribution import Answered, Attribution, Period, attribute, beginning
 from monitor.attribution.parts import OTHERS, Rate, segment_of, split
 from monitor.attribution.repeats import Repeats
-from schemas.samples import Label, Sample
 from schemas.windows import Moments, WindowSummary
 
 CLASSES = ("refund", "delivery", "account")
@@ -24,34 +24,17 @@ BEFORE = 36
 
 def answered(ticket_id: str, output: str, label: str | None, **facts: Any) -> Answered:
     """A labelled sample; the loss is 0 or 1 by equality, unless it is given."""
-    sample = Sample(
-        ticket_id=ticket_id,
-        at=0.0,
-        text=facts.get("text", ticket_id),
-        output=output,
-        model=facts.get("model", "m1"),
-        served_by=facts.get("served_by", "student"),
-        confidence=0.9,
-        segments=facts.get("segments", ("*",)),
-        reason=facts.get("reason", "random"),
-        inclusion_probability=0.05,
-    )
+    sampled = {
+        k: facts[k] for k in ("text", "model", "served_by", "segments", "reason") if k in facts
+    }
+    told = {k: facts[k] for k in ("teacher", "prompt_hash", "comparator") if k in facts}
     loss = None if label is None else float(output != label)
-    given_ = Label(
-        ticket_id=ticket_id,
-        at=0.0,
-        teacher=facts.get("teacher", "large"),
-        prompt_hash=facts.get("prompt_hash", "p1"),
-        output=label,
-        abstained="" if label else "truncated",
-        probabilities=(),
-        disagreement=facts.get("loss", loss),
-        comparator=facts.get("comparator", "label"),
-        latency_ms=0.0,
-        input_tokens=0,
-        output_tokens=0,
-        cost_usd=0.0,
+    sample = factories.sample(
+        ticket_id,
+        0.0,
+        **({"text": ticket_id, "output": output, "inclusion_probability": 0.05} | sampled),
     )
+    given_ = factories.label(ticket_id, 0.0, label, disagreement=facts.get("loss", loss), **told)
     return Answered(sample, given_, facts.get("probability", 0.05))
 
 

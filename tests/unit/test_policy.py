@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import factories
 import msgspec
 import pytest
 
@@ -22,16 +23,10 @@ CONTRACT = QualityContract(
 
 
 def signal(detector: str = "level", loss: float = 0.3) -> Signal:
-    return Signal(
+    return factories.signal(
         at=NOW - HOUR,
         detector=detector,
-        metric="disagreement",
-        segment="*",
         model="b" * 64,
-        severity="page",
-        statistic=5.0,
-        threshold=4.6,
-        n=200,
         interval=Interval(loss, loss - 0.05, loss + 0.05),
         sentence=f"disagreement {loss:.1%}, limit 10.0%",
     )
