@@ -3,6 +3,8 @@
 Data goes to stdout and talk to stderr. Exit codes: 0 ok, 1 failure, 2 usage, 69 a dependency is
 down, 75 held by another process, 78 configuration or schema. Heavy modules are imported inside
 the commands that need them, so that `proctord --help` answers at once.
+
+Long because every command stands here; none does more than read words, call one thing and print.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ the confidence knows nothing. Delays there are counted in labels of the budget, 
 The tolerance is .04 / .10 / .18 for a rate of .03 / .08 / .15; only `level`, betting and the
 running mean know it. Exit code 1: a form for many runs and the shipped detector disagree, or a
 figure is far from what it was.
+
+Long because all rows of one table are measured here, so that no peer is compared across runs.
 """
 
 from __future__ import annotations

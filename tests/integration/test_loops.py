@@ -1,4 +1,7 @@
-"""The loops on a real database: nothing lost, nothing counted twice, no dollar too much."""
+"""The loops on a real database: nothing lost, nothing counted twice, no dollar too much.
+
+Long because the four loops are tried in one world, the one feeding the next.
+"""
 
 from __future__ import annotations
 

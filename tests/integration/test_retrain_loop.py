@@ -1,4 +1,7 @@
-"""The retraining loop from request to verdict, with a child that only pretends to train."""
+"""The retraining loop from request to verdict, with a child that only pretends to train.
+
+Long because one house with its child serves every path from request to verdict.
+"""
 
 from __future__ import annotations
 

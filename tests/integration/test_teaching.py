@@ -1,4 +1,7 @@
-"""The teacher on probation, on a real journal: drawn, checked, audited, asked again."""
+"""The teacher on probation, on a real journal: drawn, checked, audited, asked again.
+
+Long because each of the four is seen through the same loop, on the same house.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The webhook against a real receiver on loopback that answers, lies, drips and redirects."""
+"""The webhook against a real receiver on loopback that answers, lies, drips and redirects.
+
+Long because a receiver on the open net has so many ways to misbehave.
+"""
 
 from __future__ import annotations
 

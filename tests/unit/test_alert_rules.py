@@ -1,4 +1,7 @@
-"""What holds in which situation."""
+"""What holds in which situation.
+
+Long because it is a table: every rule, and each way in which it must not speak.
+"""
 
 from __future__ import annotations
 
