@@ -18,7 +18,7 @@ from monitor.sampling import Sampler, SamplingPlan
 from monitor.sources import Record, Source
 from monitor.store import consuming, health, planning
 from monitor.store.consuming import Checkpoint, Refused
-from schemas.errors import DecodeError, FencedError
+from schemas.errors import DecodeError
 from schemas.events import Event, decode
 
 
@@ -73,8 +73,8 @@ class ConsumeLoop:
 
         Raises
         ------
-        FencedError: another process owns a shard now. What was held of it is dropped; close the
-            loop, build another with a fresh source and go on.
+        FencedError: another process owns a shard now. Nothing was written of any shard; close
+            the loop, build another with a fresh source, and it reads again from there.
         """
         self._write_unwritten()
         poll = self._source.poll(timeout)
@@ -92,7 +92,7 @@ class ConsumeLoop:
         return ConsumeTurn(len(poll.records), checkpointed=False)
 
     def checkpoint(self, now: float) -> None:
-        """Write what every owned shard holds, one transaction a shard."""
+        """Write what every owned shard holds, all of it or nothing."""
         for shard in self._shards.values():
             if not shard.positions:
                 continue  # nothing was read, so nothing changed: `updated_at` tells idle shards
@@ -154,18 +154,19 @@ class ConsumeLoop:
         self._read += len(records)
 
     def _write_unwritten(self) -> None:
-        for number, shard in list(self._shards.items()):
-            if shard.unwritten is None:
-                continue
-            try:
-                with self._engine.begin() as connection:
-                    consuming.write_checkpoint(connection, self._settings.owner, shard.unwritten)
-            except FencedError:
-                del self._shards[number]
-                raise
-            # only now: had the commit failed, the same checkpoint is written at the next turn
-            self._source.commit(shard.unwritten.positions)
+        """One transaction for all shards: each commit waits for the disk."""
+        unwritten = [s.unwritten for s in self._shards.values() if s.unwritten is not None]
+        if not unwritten:
+            return
+        with self._engine.begin() as connection:
+            for checkpoint in unwritten:
+                consuming.write_checkpoint(connection, self._settings.owner, checkpoint)
+        # only now: had the commit failed, the same checkpoints are written at the next turn
+        for shard in self._shards.values():
             shard.unwritten = None
+        self._source.commit(
+            {name: at for checkpoint in unwritten for name, at in checkpoint.positions.items()}
+        )
 
     def _exchange(self, now: float) -> None:
         """Tell how far behind each shard is; hear the newest plan, and what was judged.

@@ -6,6 +6,7 @@ milliseconds; the journal holds those values, for whoever goes on after this pro
 
 from __future__ import annotations
 
+import importlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
@@ -41,6 +42,8 @@ class Opinions:
     """
 
     def __init__(self) -> None:
+        # A second of imports: now, when nothing waits, and not beside a backlog.
+        importlib.import_module("river.drift")
         self._live: dict[DetectorKey, Detector] = {}
 
     def forget(self) -> None:

@@ -114,7 +114,7 @@ class Refused(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """All that one shard writes in one transaction."""
+    """All that one shard writes, in one transaction with its positions."""
 
     epoch: int
     records: ShardRecords
