@@ -39,5 +39,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | None
     #: the same in a sentence for people
     sentence: str
+    #: what raised it, as far as is known; said anew when the teacher's canaries have answered
+    causes: str = ""
     #: hash of the contract that it was judged by
     contract: str = ""
+
+    @property
+    def words(self) -> str:
+        """All that is said about it."""
+        return f"{self.sentence}; {self.causes}" if self.causes else self.sentence

@@ -46,7 +46,7 @@ def quality_warning(situation: Situation) -> Iterator[Condition]:
             severity="warn",
             labels=_labels(situation, segment),
             since=signal.at,
-            summary=f"{_traffic(segment)}: {signal.sentence}. {_newest_estimate(situation, segment)}",
+            summary=f"{_traffic(segment)}: {signal.words}. {_newest_estimate(situation, segment)}",
             proctord_does=f"Goes on watching {_student(situation)}; evidence of statistic "
             f"{signal.statistic:.2f} pages at the false-alarm rate of the contract.",
             you_do="Nothing tonight. By daylight, see whether new products, words or customers "
@@ -144,7 +144,7 @@ def _out_of_bounds(
         severity="page",
         labels=labels,
         since=since,
-        summary=f"{_traffic(signal.segment)}: {signal.sentence}. "
+        summary=f"{_traffic(signal.segment)}: {signal.words}. "
         f"{_newest_estimate(situation, signal.segment)}",
         proctord_does=f"{_student(situation)} serves on. {_mending(situation)}",
         you_do="If a retraining is under way, wait for its verdict. If not, the reason above "

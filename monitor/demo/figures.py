@@ -50,6 +50,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     #: that estimates rest on, and beside them
     labels_drawn: int
     labels_requested: int
+    labels_of_canaries: int
     teacher_usd: float
     teacher_ms: float
     #: what the teacher would have cost for all tickets, and what it costs a thousand of them
@@ -107,6 +108,7 @@ def gather(connection: sa.Connection, story: Story, tolerance: float) -> Figures
         recovery_seconds=_span(page, story.promoted_at),
         labels_drawn=sum(counted.get(reason, 0) for reason in ESTIMATED),
         labels_requested=counted.get("requested", 0),
+        labels_of_canaries=counted.get("sentinel", 0),
         teacher_usd=_spent(connection),
         teacher_ms=story.teacher_ms,
         teacher_only_usd=story.teacher_only_usd,
@@ -135,7 +137,7 @@ def as_rows(figures: Figures) -> list[tuple[str, str]]:
             "asked of the teacher",
             (
                 f"{figures.labels_drawn:,} drawn and {figures.labels_requested:,} more for training"
-                f", of {tickets:,} tickets"
+                f", of {tickets:,} tickets; {figures.labels_of_canaries} times a canary"
             ),
         ),
         ("people checked the teacher", figures.teacher.reason),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import msgspec
 import sqlalchemy as sa
 
 from monitor.attribution import attribute, beginning
-from monitor.store import attributing, judging
+from monitor.store import attributing, evaluation, judging
 from schemas.signals import Signal
 
 #: newest judged windows in which the beginning of the rise is looked for
@@ -19,10 +20,10 @@ LEAST_BEFORE: Final = 86_400.0
 MOST_BEFORE: Final = 60 * 86_400.0
 
 
-def explained(connection: sa.Connection, signal: Signal) -> Signal:
-    """Return a finding about disagreement with its causes in its sentence.
+def explained(connection: sa.Connection, signal: Signal, *, until: float | None = None) -> Signal:
+    """Return a finding about disagreement with its causes.
 
-    The time since the rise is held against the time before. Reads the journal's windows, samples
+    The time since the rise, up to `until` or else to the finding, is held against the time before. Reads the journal's windows, samples
     and labels alone; what they do not hold is said to be not known.
     """
     windows = judging.newest(
@@ -34,7 +35,18 @@ def explained(connection: sa.Connection, signal: Signal) -> Signal:
     span = min(max(TIMES * (signal.at - began), LEAST_BEFORE), MOST_BEFORE)
     before, now = (
         attributing.period(connection, since=first, until=last, segment=signal.segment)
-        for first, last in ((began - span, began), (began, signal.at))
+        for first, last in ((began - span, began), (began, signal.at if until is None else until))
     )
-    found = attribute(before, now)
-    return msgspec.structs.replace(signal, sentence=f"{signal.sentence}; {found.sentence}")
+    return msgspec.structs.replace(signal, causes=attribute(before, now).sentence)
+
+
+def explain_anew(connection: sa.Connection, model: str, now: float) -> None:
+    """Say again what raised the pages of a student, with all that became known until now.
+
+    For when the teacher's canaries have answered: whether the teacher changed is what a finding
+    can seldom know, and what people ask first.
+    """
+    until = math.nextafter(now, math.inf)
+    for signal in evaluation.signals(connection, model=model):
+        if signal.metric == "disagreement" and signal.severity == "page":
+            evaluation.restate(connection, explained(connection, signal, until=until))

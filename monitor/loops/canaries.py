@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -21,29 +21,37 @@ from schemas.teachers import TeacherStanding, generation_of
 _UNDER_WAY: Final = ("waiting", "claimed")
 
 
+class Watched(NamedTuple):
+    """What one look at the canaries came to."""
+
+    signals: tuple[Signal, ...] = ()
+    #: a round of theirs was complete
+    answered: bool = False
+
+
 def watch(
     connection: sa.Connection,
     standing: TeacherStanding,
     contract: QualityContract,
     settings: CanarySettings,
     now: float,
-) -> tuple[Signal, ...]:
+) -> Watched:
     """Judge rounds whose answers are in, keep canaries of a new generation, ask when it is due.
 
     Where the answers of the same model to the same prompt have changed, a new generation of the
     teacher begins: what people said of the old one is said of it no longer.
     """
-    if standing.follows:
-        _judge(connection, standing.follows, now)
+    answered = bool(standing.follows and _judge(connection, standing.follows, now))
     newest = _newest(connection, standing.generation)
     if newest is None or (newest.empty and due(settings, newest.asked_at, now)):
         _keep(connection, standing, contract, settings, now)
     elif newest.judged_at is None:
         labels = _judge(connection, standing.generation, now)
-        return _bet(connection, standing, labels, contract, settings, now)
+        found = _bet(connection, standing, labels, contract, settings, now)
+        return Watched(found, answered or bool(labels))
     elif due(settings, newest.asked_at, now):
         ask(connection, standing.generation, now)
-    return ()
+    return Watched((), answered)
 
 
 def ask(connection: sa.Connection, generation: str, now: float) -> None:

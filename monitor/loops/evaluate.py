@@ -18,6 +18,7 @@ from monitor.alerts.stages import AlertSettings
 from monitor.drift import DriftSettings
 from monitor.estimation.quality import estimate_quality, newest
 from monitor.loops import drifting, situation, teaching
+from monitor.loops.attributing import explain_anew
 from monitor.loops.judging import Judged, judge
 from monitor.loops.opinions import Opinions, Stream, window_means
 from monitor.loops.planning import replan
@@ -143,6 +144,10 @@ class EvaluateLoop:
         ]
         for signal in signals:
             evaluation.add_signal(connection, signal)
+        if any(signal.severity == "page" for signal in judgement.signals):
+            teaching.doubt(connection, now)
+        if taught.canaries_answered:
+            explain_anew(connection, champion.artefact_id, now)
         replan(
             connection,
             settings.sampling,

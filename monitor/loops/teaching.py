@@ -29,6 +29,8 @@ from schemas.teachers import TeacherStanding, generation_of
 
 #: name of the number that says up to which window labels were drawn from
 _DRAWN_UNTIL: Final = "gold_drawn_until"
+#: seconds for which a round of the canaries is not asked again for another page
+FRESH_SECONDS: Final = 6 * 3600.0
 
 
 class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,8 @@ class Taught(NamedTuple):
     signals: tuple[Signal, ...] = ()
     #: by student, in the order of people's answers: 1 where it was right
     correct: Mapping[str, list[float]] = {}
+    #: its canaries have answered: whether it changed is known better now
+    canaries_answered: bool = False
 
 
 def teacher_generation(connection: sa.Connection) -> str:
@@ -86,7 +90,18 @@ def watch(
     correct: dict[str, list[float]] = defaultdict(list)
     for one in answers:
         correct[one.arrived.draw.model].append(1.0 - one.checked.student)
-    return Taught((*audit.signals, *told), dict(correct))
+    return Taught((*audit.signals, *told.signals), dict(correct), told.answered)
+
+
+def doubt(connection: sa.Connection, now: float) -> None:
+    """Ask the teacher's canaries at once: a student was found out of its bounds by its answers.
+
+    Segment by segment pages come in a row; what the canaries said a while ago serves all of them.
+    """
+    generation = teacher_generation(connection)
+    newest = next(iter(teachers.rounds(connection, generation, 1)), None)
+    if newest is not None and (newest.round == 0 or now - newest.asked_at >= FRESH_SECONDS):
+        canaries.ask(connection, generation, now)
 
 
 # --- who the teacher is ------------------------------------------------------------------------

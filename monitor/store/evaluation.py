@@ -134,6 +134,17 @@ def add_signal(connection: sa.Connection, signal: Signal) -> None:
     )
 
 
+def restate(connection: sa.Connection, signal: Signal) -> None:
+    """Replace what is said in a finding that was journalled."""
+    table = tables.signal
+    same = ("at", "detector", "metric", "segment", "model", "severity")
+    connection.execute(
+        sa.update(table)
+        .where(*(table.c[name] == getattr(signal, name) for name in same))
+        .values(body=_encode(signal))
+    )
+
+
 def signals(
     connection: sa.Connection, *, model: str | None = None, limit: int = 100
 ) -> list[Signal]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -62,10 +63,20 @@ def test_people_have_verified_the_teacher_before_a_student_is_promoted(told: tup
     assert "by a person's word" in seen
 
 
+def test_a_page_says_that_the_teacher_is_as_before(told: tuple) -> None:
+    with sqlite3.connect(told[1] / "proctord.db") as journal:
+        bodies = journal.execute("select body from signal where severity = 'page'").fetchall()
+    pages = [json.loads(body) for (body,) in bodies]
+    assert pages
+    for page in pages:
+        as_before = page["causes"].partition("as before: ")[2].partition("not known")[0]
+        assert "teacher (0 of 200 old questions answered otherwise" in as_before
+
+
 def test_the_teacher_cost_a_part_of_what_it_would_have(told: tuple) -> None:
     figures, _, _ = told
     assert 0 < figures["teacher_usd"] < 0.5 * figures["teacher_only_usd"]
-    asked = figures["labels_drawn"] + figures["labels_requested"]
+    asked = sum(figures[f"labels_{kind}"] for kind in ("drawn", "requested", "of_canaries"))
     assert figures["teacher_usd"] == pytest.approx(asked * 0.0006, rel=0.02)
 
 

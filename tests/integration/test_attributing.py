@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.estimation.quality import JudgedWindow
-from monitor.loops.attributing import explained
+from monitor.loops.attributing import explain_anew, explained
 from monitor.sampling import SamplingPlan
-from monitor.store import attributing, judging, planning
+from monitor.store import attributing, evaluation, judging, planning
 from schemas import tables
 from schemas.samples import Label, Sample
 from schemas.windows import Moments, WindowSummary
@@ -78,8 +78,10 @@ def canaries(at: float, changed: int) -> list[tuple[Sample, Label]]:
     ]
 
 
-def fill(connection: sa.Connection, *, canaries_changed: int = 0) -> None:
-    found = [*canaries(BEGAN - 5000.0, 0), *canaries(BEGAN + 100.0, canaries_changed)]
+def fill(connection: sa.Connection, *, canaries_changed: int | None = 0) -> None:
+    found = canaries(BEGAN - 5000.0, 0)
+    if canaries_changed is not None:
+        found += canaries(BEGAN + 100.0, canaries_changed)
     for number in range(CALM + WORSE):
         start, worse = number * LENGTH, number >= CALM
         found += drawn(number)
@@ -135,20 +137,38 @@ def judged(start: float, wrong: int) -> JudgedWindow:
 def test_a_finding_says_where_it_comes_from_and_what_changed(connection: sa.Connection) -> None:
     fill(connection)
     told = explained(connection, FOUND)
-    assert told.sentence.startswith(
-        "disagreement 30.0 %; 45.0 points more than before (5.0 % -> 50.0 %, 1,440 and 60 labels), "
+    assert told.causes.startswith(
+        "45.0 points more than before (5.0 % -> 50.0 %, 1,440 and 60 labels), "
         "all of it comes from within `delivery`"
     )
-    assert "changed: inputs (" in told.sentence
-    assert "teacher (0 of 100 old questions answered otherwise" in told.sentence
-    assert msgspec.structs.replace(told, sentence="") == msgspec.structs.replace(FOUND, sentence="")
+    assert "changed: inputs (" in told.causes
+    assert "teacher (0 of 100 old questions answered otherwise" in told.causes
+    assert msgspec.structs.replace(told, causes="") == FOUND
+    assert told.words == f"disagreement 30.0 %; {told.causes}"
 
 
 def test_canaries_that_are_answered_otherwise_accuse_the_teacher(
     connection: sa.Connection,
 ) -> None:
     fill(connection, canaries_changed=40)
-    assert "changed: teacher (40 of 100 old questions" in explained(connection, FOUND).sentence
+    assert "changed: teacher (40 of 100 old questions" in explained(connection, FOUND).causes
+
+
+def test_a_page_is_explained_anew_once_the_canaries_have_answered(
+    connection: sa.Connection,
+) -> None:
+    fill(connection, canaries_changed=None)
+    page = explained(connection, FOUND)
+    warning = msgspec.structs.replace(page, severity="warn")
+    for one in (page, warning):
+        evaluation.add_signal(connection, one)
+    assert "teacher (no old question was asked again)" in page.causes
+    add_labelled(connection, canaries(ENDED + 60.0, 40))
+    explain_anew(connection, "m1", ENDED + 60.0)
+    restated, untouched = evaluation.signals(connection, model="m1")
+    assert "changed: teacher (40 of 100 old questions" in restated.causes
+    assert msgspec.structs.replace(restated, causes=page.causes) == page
+    assert untouched == warning
 
 
 def test_a_segment_is_judged_by_its_own_tickets_and_by_every_canary(

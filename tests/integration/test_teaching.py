@@ -24,6 +24,7 @@ from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.teaching import (
     Taught,
     TeachingSettings,
+    doubt,
     teacher_generation,
     watch,
 )
@@ -494,6 +495,25 @@ def test_canaries_are_asked_weekly_under_names_of_their_own(house: Callable[...,
     asked = [row for row in shop.rows(tables.sample) if row.reason == "sentinel"]
     assert {(row.model, row.state) for row in asked} == {("canary", "labelled")}
     assert shop.watch().signals == ()
+
+
+def test_canaries_are_asked_at_once_when_the_student_is_found_out_of_bounds(
+    house: Callable[..., House],
+) -> None:
+    shop = with_canaries(house)
+    shop.provider.asked.clear()
+    with shop.engine.begin() as connection:
+        for _ in range(3):
+            doubt(connection, shop.now)
+    assert not shop.watch().canaries_answered
+    shop.answer_all()
+    assert len(shop.provider.asked) == 200, "a round under way is enough"
+    assert shop.watch().canaries_answered
+    assert not shop.watch().canaries_answered
+    with shop.engine.begin() as connection:
+        doubt(connection, shop.now + 3600.0)
+    shop.answer_all()
+    assert len(shop.provider.asked) == 200, "an hour later they would say the same"
 
 
 def test_a_teacher_that_changed_without_saying_so_is_found_out(
