@@ -12,7 +12,8 @@ from monitor.alerts.situation import Situation
 from monitor.estimation.quality import QualityEstimate
 from monitor.estimation.wording import percent
 from monitor.loops import situation
-from monitor.store import drifting, evaluation, labelling, reading
+from monitor.sampling import SamplingPlan
+from monitor.store import drifting, evaluation, labelling, planning, reading
 from monitor.store.drifting import DriftReport
 from schemas.acceptance import Standing, stand
 from schemas.contract import QualityContract
@@ -47,6 +48,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     #: the pipeline's totals, samples by state
     counters: dict[str, int]
     samples: dict[str, int]
+    #: how much is asked of the teacher, and since when and why so much; "" before the first plan
+    sampling: str
     #: the teacher's bill of today
     spent_usd: float
     cap_usd: float
@@ -88,6 +91,7 @@ def gather(
         decided_at=facts.decision.at if facts.decision else None,
         counters=reading.counters(connection),
         samples=labelling.sample_states(connection),
+        sampling=_sampling(planning.newest(connection)),
         spent_usd=facts.budget.spent_usd if facts.budget else 0.0,
         cap_usd=contract.daily_teacher_usd,
         watermark=min((i.watermark for i in facts.intake if i.watermark), default=None),
@@ -122,6 +126,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("alerts", ", ".join(status.firing) or "none fires"),
         ("events", _events(status)),
         ("samples", _counts(status.samples)),
+        ("sampling", status.sampling or "no plan yet"),
         ("teacher", f"${status.spent_usd:.4f} of ${status.cap_usd:.2f} spent today"),
         ("gold", f"{status.teacher.state}: {status.teacher.reason}"),
         (
@@ -175,6 +180,17 @@ def _events(status: Status) -> str:
     until = f"windows closed up to {utc(status.watermark)}" if status.watermark else "none yet"
     waiting = f", {status.behind} behind" if status.behind else ""
     return f"{_counts(status.counters)}; {until}{waiting}"
+
+
+def _sampling(plan: SamplingPlan | None) -> str:
+    if plan is None:
+        return ""
+    rates = [f"{percent(plan.random_rate)} of the tickets"]
+    rates += [f"{percent(rate)} of {name}" for name, rate in plan.segment_rates.items()]
+    if plan.requested_rate:
+        rates.append(f"{percent(plan.requested_rate)} more for a retraining")
+    why = f": {plan.reason}" if plan.reason else ""
+    return f"{', '.join(rates)}; plan {plan.version} since {utc(plan.at)}{why}"
 
 
 def _counts(counted: dict[str, int]) -> str:

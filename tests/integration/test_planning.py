@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from factories import START, answer, records, ticket
 
+from monitor import status
 from monitor.loops.consume import ConsumeLoop, ConsumeSettings
 from monitor.loops.planning import replan
 from monitor.pipeline import PipelineSettings
@@ -19,6 +20,7 @@ from monitor.sampling import SamplingPlan
 from monitor.sources.memory import MemorySource
 from monitor.store import evaluation, planning
 from schemas import tables
+from schemas.contract import QualityContract
 from schemas.events import Event
 
 SETTINGS = SamplingSettings(random_rate=0.4, requested_rate=0.5, daily_usd=5.0)
@@ -240,6 +242,33 @@ def test_a_retraining_that_wants_labels_gets_them_from_the_next_checkpoint_on(
     with engine.begin() as connection:
         reasons = set(connection.scalars(sa.select(tables.sample.c.reason)))
     assert reasons == {"random", "requested"}
+
+
+def test_the_status_says_how_much_is_asked_and_why(engine: sa.Engine) -> None:
+    def said() -> str:
+        with engine.begin() as connection:
+            found = status.gather(
+                connection,
+                now=0.0,
+                lane="default",
+                contract=QualityContract(tolerance=0.1),
+                stale_after=900.0,
+            )
+        return dict(status.rows(found))["sampling"]
+
+    assert said() == "no plan yet"
+    plan = SamplingPlan(
+        random_rate=0.05,
+        segment_rates={"channel=mail": 0.2},
+        requested_rate=0.5,
+        reason="a retraining wants labels",
+    )
+    with engine.begin() as connection:
+        planning.publish(connection, plan, START)
+    assert said() == (
+        "5.0 % of the tickets, 20.0 % of channel=mail, 50.0 % more for a retraining; "
+        "plan 1 since 2026-06-02 08:00:00 UTC: a retraining wants labels"
+    )
 
 
 def test_two_programs_that_publish_at_once_leave_one_version(engine: sa.Engine) -> None:
