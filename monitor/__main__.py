@@ -172,12 +172,26 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Leave the state here, for the other commands.")
     ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of disagreement that is accepted.")
+    ] = 0.15,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            help="A pretrained encoder to teach the student from; default: a tiny new one."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed tells the same story.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
     """Show the whole loop in a shop in a box, in about a minute."""
+    from monitor.demo.settings import BoxRules, taught_from
     from monitor.demo.show import show
     from retrain.app import build
+
+    rules = BoxRules(tolerance=tolerance)
+    if base is not None:
+        rules = BoxRules(tolerance=tolerance, teaching=taught_from(base.resolve()))
 
     show(
         tickets=tickets,
@@ -187,6 +201,7 @@ def demo(
         as_json=as_json,
         load=load,
         build=build,
+        rules=rules,
     )
 
 

@@ -28,6 +28,7 @@ from monitor.store import gold
 from schemas.accepting import accept
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
+from schemas.errors import ConfigError
 from schemas.events import Answer, Feedback, Ticket, encode
 from schemas.runs import Run
 from schemas.signals import Signal
@@ -117,7 +118,7 @@ class Box:
 
         Raises
         ------
-        RuntimeError: no student came of it.
+        ConfigError: no student came of it that could serve under what was accepted.
         """
         past = (msgspec.structs.replace(r, text=redact(r.text)) for r in self._scenario.history)
         self._retraining.import_labels(past, self.now)
@@ -125,7 +126,11 @@ class Box:
         run = self._finish(wanted, on_wait)
         if run.state != "held":
             what = run.verdict.reason if run.verdict else run.failure
-            raise RuntimeError(f"the first student did not pass: {run.state}: {what}")
+            raise ConfigError(
+                f"the first student cannot serve, its run is {run.state}: {what}",
+                next_step="teach it from more tickets (`--history`) or from a pretrained encoder "
+                "(`--base`), or accept more disagreement (`--tolerance`)",
+            )
         # nobody has checked the teacher yet: a person answers for the first student
         reason = "the shop opens: people check its teacher from now on"
         self._retraining.promote(run.challenger, "demo", reason, self.now)

@@ -125,13 +125,7 @@ def as_rows(figures: Figures) -> list[tuple[str, str]]:
     tickets, spent = figures.tickets, figures.teacher_usd
     saved = 1 - spent / figures.teacher_only_usd if figures.teacher_only_usd else 0.0
     return [
-        ("disagreement before the change", _bounds(figures.before)),
-        ("at its worst", _bounds(figures.worst)),
-        ("after the promotion", _bounds(figures.after)),
-        ("accepted", percent(figures.tolerance)),
-        ("pages before the change", str(figures.false_pages)),
-        ("detected after", _delay(figures)),
-        ("from the page to the new student", _recovery(figures)),
+        *_quality(figures),
         ("students promoted after the first", str(max(0, figures.promotions - 1))),
         (
             "asked of the teacher",
@@ -142,7 +136,10 @@ def as_rows(figures: Figures) -> list[tuple[str, str]]:
         ),
         ("people checked the teacher", figures.teacher.reason),
         ("the student, by people's answers", figures.student.sentence),
-        ("the teacher's bill", f"${spent:.2f}; ${figures.teacher_only_usd:.2f} without a student"),
+        (
+            "the teacher's bill",
+            f"{_dollars(spent)}; {_dollars(figures.teacher_only_usd)} without a student",
+        ),
         ("saved", f"{100 * saved:.0f} % of the teacher's bill"),
         (
             "latency",
@@ -153,6 +150,38 @@ def as_rows(figures: Figures) -> list[tuple[str, str]]:
         ),
         ("wall time", f"{figures.measured.wall_seconds:.0f} s"),
     ]
+
+
+def _quality(figures: Figures) -> list[tuple[str, str]]:
+    """Return the rows about disagreement; of recorded tickets nobody knows when the world changed."""
+    accepted = ("accepted", percent(figures.tolerance))
+    recovery = ("from the page to the new student", _recovery(figures))
+    after = ("after the promotion", _bounds(figures.after))
+    if figures.worst is None:
+        return [
+            ("disagreement of the first student", _bounds(figures.before)),
+            after,
+            accepted,
+            recovery,
+        ]
+    return [
+        ("disagreement before the change", _bounds(figures.before)),
+        ("at its worst", _bounds(figures.worst)),
+        after,
+        accepted,
+        ("pages before the change", str(figures.false_pages)),
+        ("detected after", _delay(figures)),
+        recovery,
+    ]
+
+
+def _dollars(amount: float) -> str:
+    """Return an amount in US dollars, with as many digits as it takes to see it.
+
+    >>> _dollars(4.5), _dollars(0.0123)
+    ('$4.50', '$0.0123')
+    """
+    return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"
 
 
 def as_json(figures: Figures) -> dict[str, Any]:

@@ -29,6 +29,21 @@ class BoxRules(msgspec.Struct, frozen=True, kw_only=True):
     )
 
 
+def taught_from(base: Path) -> dict[str, float | str]:
+    """Return `[retrain.teaching]` for a student that starts from a pretrained encoder.
+
+    Only its top layer is taught, which suffices for short tickets and takes seconds.
+    """
+    return {
+        "base": str(base),
+        "taught_layers": 1,
+        "epochs": 1.5,
+        "epochs_warm": 1.5,
+        "learning_rate": 2e-3,
+        "learning_rate_warm": 2e-3,
+    }
+
+
 def write_settings(
     root: Path, scenario: Scenario, rules: BoxRules, *, url: str, seed: int, threads: int
 ) -> Path:

@@ -49,18 +49,22 @@ def show(
     as_json: bool,
     load: Load,
     build: Build,
+    rules: BoxRules,
 ) -> None:
     """Run a story and print its figures.
 
     Raises
     ------
-    ConfigError: the tickets cannot be read, or the directory to keep the state in is not empty.
+    ConfigError: the tickets cannot be read, no student learned enough from them, or the directory
+        to keep the state in is not empty.
     """
     console = Console(stderr=as_json)
     scenario = _scenario(tickets, history, seed)
     with ExitStack() as stack:
         root = _root(keep, stack)
-        found = tell(scenario, root, seed=seed, console=console, load=load, build=build)
+        found = tell(
+            scenario, root, seed=seed, console=console, load=load, build=build, rules=rules
+        )
     if as_json:
         sys.stdout.write(json.dumps(sums.as_json(found), indent=2, sort_keys=True) + "\n")
         return
@@ -105,7 +109,7 @@ def tell(
     console: Console,
     load: Load,
     build: Build,
-    rules: BoxRules | None = None,
+    rules: BoxRules,
 ) -> Figures:
     """Run a story in `root` and return what it came to."""
     started = time.monotonic()
@@ -113,7 +117,7 @@ def tell(
     with ExitStack() as stack:
         url = stack.enter_context(teacher.serving())
         monitor, retrain = load(
-            write_settings(root, scenario, rules or BoxRules(), url=url, seed=seed, threads=THREADS)
+            write_settings(root, scenario, rules, url=url, seed=seed, threads=THREADS)
         )
         engine = open_journal(monitor.journal.url)
         stack.callback(engine.dispose)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.demo.customers import shoe_shop
+
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
 
 
@@ -86,6 +88,56 @@ def test_the_teacher_cost_a_part_of_what_it_would_have(told: tuple) -> None:
 )
 def test_a_viewer_sees_each_step(told: tuple, seen: str) -> None:
     assert seen in told[2]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of tickets as somebody with a shop of their own would bring it."""
+    shop = shoe_shop(11, history=1600, before=300, after=0)
+    rows = [
+        {
+            "id": row.id,
+            "text": row.text,
+            "teacher": {"label": row.teacher.label, "latency_ms": 700.0, "cost_usd": 0.0001},
+            "gold": row.gold,
+        }
+        for row in (*shop.history, *shop.stream)
+    ]
+    path = tmp_path_factory.mktemp("recorded") / "tickets.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_recorded_tickets_tell_the_same_story_twice(recorded: Path) -> None:
+    words = (
+        "demo",
+        "--tickets",
+        str(recorded),
+        "--history",
+        "1600",
+        "--tolerance",
+        "0.3",
+        "--json",
+    )
+    stories = []
+    for _ in range(2):
+        done = proctord(*words)
+        assert done.returncode == 0, done.stderr[-3000:]
+        stories.append(json.loads(done.stdout))
+        assert stories[-1].pop("measured")["wall_seconds"] > 0
+    assert stories[0] == stories[1]
+    assert stories[0]["tickets"] == 300
+    assert stories[0]["before"][0] < 0.3
+    assert stories[0]["teacher_only_usd"] == pytest.approx(300 * 0.0001)
+    assert stories[0]["worst"] is None, "nobody said when these tickets changed"
+
+
+def test_tickets_that_teach_too_little_are_told_in_words(recorded: Path) -> None:
+    done = proctord("demo", "--tickets", str(recorded), "--history", "200", "--tolerance", "0.02")
+    assert done.returncode == 78
+    assert "the first student cannot serve" in done.stderr
+    assert "--history" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_state_that_is_left_answers_the_other_commands(told: tuple) -> None:

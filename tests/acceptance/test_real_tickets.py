@@ -28,7 +28,7 @@ from rich.console import Console
 from monitor.__main__ import load
 from monitor.demo.customers import Recorded, Row, Scenario
 from monitor.demo.figures import Figures, as_rows
-from monitor.demo.settings import BoxRules
+from monitor.demo.settings import BoxRules, taught_from
 from monitor.demo.show import tell
 from monitor.teachers.scripted import read_recorded
 from retrain.app import build
@@ -130,14 +130,7 @@ def rules(*, tolerance: float, teacher_tolerance: float) -> BoxRules:
         random_rate=0.5,
         requested_rate=0.5,
         min_new_labels=1500,
-        teaching={
-            "base": str(MODEL_DIR),
-            "taught_layers": 1,
-            "epochs": 1.5,
-            "epochs_warm": 1.5,
-            "learning_rate": 2e-3,
-            "learning_rate_warm": 2e-3,
-        },
+        teaching=taught_from(Path(MODEL_DIR)),
     )
 
 
