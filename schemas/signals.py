@@ -47,4 +47,5 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def words(self) -> str:
         """All that is said about it."""
-        return f"{self.sentence}; {self.causes}" if self.causes else self.sentence
+        why = f". Why, as far as is known: {self.causes}" if self.causes else ""
+        return f"{self.sentence}{why}"

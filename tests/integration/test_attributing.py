@@ -144,7 +144,7 @@ def test_a_finding_says_where_it_comes_from_and_what_changed(connection: sa.Conn
     assert "changed: inputs (" in told.causes
     assert "teacher (0 of 100 old questions answered otherwise" in told.causes
     assert msgspec.structs.replace(told, causes="") == FOUND
-    assert told.words == f"disagreement 30.0 %; {told.causes}"
+    assert told.words == f"disagreement 30.0 %. Why, as far as is known: {told.causes}"
 
 
 def test_canaries_that_are_answered_otherwise_accuse_the_teacher(
