@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from schemas import tables
 from schemas.decisions import Decision
 from schemas.errors import ConflictError, NotFoundError
-from schemas.journal import insert
+from schemas.journal import add
 from schemas.runs import LIVE_STATES, Run, RunState
 
 #: states of runs that had a verdict: what they were trained on was learned, or refused
@@ -93,8 +93,7 @@ def install_champion(connection: sa.Connection, champion: Champion) -> None:
     ------
     ConflictError: somebody added this version first.
     """
-    statement = insert(connection, tables.champion).values(**msgspec.structs.asdict(champion))
-    if connection.execute(statement.on_conflict_do_nothing()).rowcount == 0:
+    if not add(connection, tables.champion, msgspec.structs.asdict(champion)):
         raise ConflictError(
             f"lane {champion.lane} got its version {champion.version} from somebody else meanwhile",
             next_step="look at `proctord models`, then decide again",
@@ -106,14 +105,14 @@ def install_champion(connection: sa.Connection, champion: Champion) -> None:
 
 def register_artefact(connection: sa.Connection, artefact_id: str, run: Run, now: float) -> None:
     """Note that an artefact's bytes were verified; noting it twice changes nothing."""
-    statement = insert(connection, tables.artefact).values(
-        artefact_id=artefact_id,
-        lane=run.lane,
-        run_id=run.run_id,
-        parent=run.champion,
-        created_at=now,
-    )
-    connection.execute(statement.on_conflict_do_nothing())
+    row = {
+        "artefact_id": artefact_id,
+        "lane": run.lane,
+        "run_id": run.run_id,
+        "parent": run.champion,
+        "created_at": now,
+    }
+    add(connection, tables.artefact, row)
 
 
 def models(connection: sa.Connection, lane: str) -> list[Model]:
@@ -167,8 +166,7 @@ def insert_run(connection: sa.Connection, run: Run) -> None:
     ------
     ConflictError: another run of the lane is under way.
     """
-    statement = insert(connection, tables.run).values(**_run_columns(run))
-    if connection.execute(statement.on_conflict_do_nothing()).rowcount == 0:
+    if not add(connection, tables.run, _run_columns(run)):
         raise ConflictError(
             f"a run of lane {run.lane} is under way", next_step="`proctord status` shows it"
         )
@@ -280,5 +278,4 @@ def record_decision(connection: sa.Connection, decision: Decision) -> bool:
 
 def claim(connection: sa.Connection, name: str, due_at: float, now: float) -> bool:
     """Take a due time; False: it was taken before, and what it stands for was done."""
-    statement = insert(connection, tables.schedule).values(name=name, due_at=due_at, claimed_at=now)
-    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+    return add(connection, tables.schedule, {"name": name, "due_at": due_at, "claimed_at": now})

@@ -12,7 +12,7 @@ from schemas import tables
 from schemas.acceptance import Acceptance, ensure_may_accept
 from schemas.contract import QualityContract
 from schemas.errors import ConflictError
-from schemas.journal import insert, record_audit
+from schemas.journal import add, record_audit
 
 
 def acceptances(connection: sa.Connection, *, limit: int) -> list[Acceptance]:
@@ -58,10 +58,8 @@ def accept(
         reason=reason,
         terms=contract.terms,
     )
-    statement = insert(connection, tables.contract).values(
-        number=acceptance.number, body=msgspec.json.encode(acceptance)
-    )
-    if connection.execute(statement.on_conflict_do_nothing()).rowcount == 0:
+    row = {"number": acceptance.number, "body": msgspec.json.encode(acceptance)}
+    if not add(connection, tables.contract, row):
         raise ConflictError(
             "somebody accepted another contract meanwhile",
             next_step="look at `proctord contract show`, then decide again",

@@ -122,6 +122,16 @@ def insert(connection: sa.Connection, table: sa.Table) -> Any:
     return module.insert(table)
 
 
+def add(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless a unique key of it is taken; say whether it was inserted.
+
+    By what `RETURNING` yields: the number of rows that an `INSERT` concerned is no driver's duty
+    to tell, and psycopg's comes as -1.
+    """
+    statement = insert(connection, table).values(values).on_conflict_do_nothing()
+    return connection.execute(statement.returning(sa.literal_column("1"))).first() is not None
+
+
 # --- schema --------------------------------------------------------------------------------
 
 
@@ -199,11 +209,8 @@ def lead(
         sa.select(table).where(table.c.name == name).with_for_update()
     ).one_or_none()
     if row is None:
-        statement = insert(connection, table).values(
-            name=name, holder=holder, token=1, expires_at=now + ttl
-        )
-        won = connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
-        return Leadership(name, holder, 1) if won else None
+        first = {"name": name, "holder": holder, "token": 1, "expires_at": now + ttl}
+        return Leadership(name, holder, 1) if add(connection, table, first) else None
     if row.holder != holder and row.expires_at > now:
         return None
     token = row.token if row.holder == holder and row.expires_at > now else row.token + 1

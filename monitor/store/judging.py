@@ -149,7 +149,11 @@ def lifetime(
 ) -> JudgedWindow | None:
     """Return the sum of a stream's judged windows that end by `until`; None where there is none."""
     table = tables.judged_window
-    sums = [sa.func.sum(table.c[name]).label(name) for name in (*_SUMS, *_UNIFORM)]
+    # PostgreSQL's sum of 64-bit integers is a decimal number
+    sums = [
+        sa.cast(sa.func.sum(table.c[name]), table.c[name].type).label(name)
+        for name in (*_SUMS, *_UNIFORM)
+    ]
     row = (
         connection.execute(
             sa.select(

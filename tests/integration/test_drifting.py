@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
@@ -17,7 +16,6 @@ from monitor.store import drifting as store
 from monitor.store import evaluation, labelling
 from schemas import tables
 from schemas.contract import QualityContract
-from schemas.journal import ensure_schema, open_journal
 from schemas.samples import Sample
 from schemas.signals import Signal
 from schemas.windows import WindowSummary
@@ -128,15 +126,13 @@ def test_a_drift_is_told_with_its_shares_and_the_new_words(engine: sa.Engine) ->
 
 
 def test_an_evaluator_that_looks_at_every_window_tells_the_same(
-    engine: sa.Engine, tmp_path: Path
+    engine: sa.Engine, new_journal: Callable[[], sa.Engine]
 ) -> None:
     fill(engine)
-    other = open_journal(f"sqlite:///{tmp_path}/other.db")
-    ensure_schema(other)
+    other = new_journal()
     fill(other)
     every_window = (half * HOUR / 2 for half in range(2 * HOURS))
     assert turns(other, *every_window) == turns(engine, 0.0, LAST) != []
-    other.dispose()
 
 
 def test_it_learns_from_the_windows_that_are_there_when_it_begins(engine: sa.Engine) -> None:

@@ -18,6 +18,8 @@ from schemas.errors import (
     SchemaMismatchError,
 )
 
+ON_SQLITE = pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
+
 
 def test_the_migrations_make_the_tables_that_the_code_describes(engine: sa.Engine) -> None:
     with engine.connect() as connection:
@@ -78,6 +80,7 @@ def test_a_lease_that_was_given_back_is_free_at_once(engine: sa.Engine) -> None:
         assert journal.lead(connection, "notify", "b", now=1.0, ttl=15.0) is not None
 
 
+@ON_SQLITE
 def test_a_second_daemon_on_one_sqlite_file_is_refused(engine: sa.Engine) -> None:
     with journal.sole_writer(engine):
         with pytest.raises(HeldElsewhereError) as refused, journal.sole_writer(engine):
@@ -87,6 +90,7 @@ def test_a_second_daemon_on_one_sqlite_file_is_refused(engine: sa.Engine) -> Non
         """free again"""
 
 
+@ON_SQLITE
 def test_transactions_that_read_first_and_write_later_wait_for_each_other(
     engine: sa.Engine,
 ) -> None:
@@ -113,10 +117,11 @@ def test_transactions_that_read_first_and_write_later_wait_for_each_other(
         assert connection.scalar(sa.select(tables.number.c.value)) == 200.0
 
 
+@ON_SQLITE
 def test_the_write_ahead_log_is_moved_into_the_file_when_told(
-    engine: sa.Engine, tmp_path: Path
+    engine: sa.Engine,
 ) -> None:
-    file = tmp_path / "journal.db"
+    file = Path(engine.url.database or "")
     with engine.begin() as connection:
         for n in range(200):
             journal.record_audit(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -37,7 +36,6 @@ from schemas.alerts import Notification
 from schemas.contract import QualityContract
 from schemas.errors import DeliveryError, FencedError, TeacherUnavailableError
 from schemas.events import Event, Ticket
-from schemas.journal import ensure_schema, open_journal
 from schemas.samples import Sample
 
 
@@ -94,11 +92,10 @@ def contents(engine: sa.Engine) -> dict[str, list[tuple]]:
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3, 5, 8])
 def test_a_consumer_that_dies_anywhere_leaves_what_an_undisturbed_one_does(
-    engine: sa.Engine, tmp_path: Path, killed_after: int
+    engine: sa.Engine, new_journal: Callable[[], sa.Engine], killed_after: int
 ) -> None:
     log = records(traffic(["a"] * 400))
-    undisturbed = open_journal(f"sqlite:///{tmp_path}/other.db")
-    ensure_schema(undisturbed)
+    undisturbed = new_journal()
     drain(consumer(undisturbed, log))
 
     for lives in range(4):  # each life checkpoints now and then, and dies between checkpoints
@@ -109,7 +106,6 @@ def test_a_consumer_that_dies_anywhere_leaves_what_an_undisturbed_one_does(
                 loop.checkpoint(START + 1e5)
     drain(consumer(engine, log, owner="the last"))
     assert contents(engine) == contents(undisturbed)
-    undisturbed.dispose()
 
 
 def test_what_cannot_be_written_is_written_at_the_next_turn(
@@ -436,11 +432,10 @@ def test_each_label_is_judged_once(engine: sa.Engine) -> None:
 
 
 def test_an_evaluator_that_starts_anew_goes_on_where_the_last_one_stopped(
-    engine: sa.Engine, tmp_path: Path
+    engine: sa.Engine, new_journal: Callable[[], sa.Engine]
 ) -> None:
     outputs = ["a"] * 120 + ["a", "b", "b"] * 60
-    undisturbed = open_journal(f"sqlite:///{tmp_path}/other.db")
-    ensure_schema(undisturbed)
+    undisturbed = new_journal()
     steady = evaluator(undisturbed)
     judged_world(undisturbed, outputs, steady.once)
     judged_world(engine, outputs, lambda now: evaluator(engine).once(now))
@@ -449,7 +444,6 @@ def test_an_evaluator_that_starts_anew_goes_on_where_the_last_one_stopped(
         assert sorted(one.execute(states)) == sorted(two.execute(states))
         assert evaluation.signals(one) == evaluation.signals(two)
         assert any(signal.severity == "page" for signal in evaluation.signals(one))
-    undisturbed.dispose()
 
 
 def test_a_second_evaluator_waits_for_its_turn(engine: sa.Engine) -> None:

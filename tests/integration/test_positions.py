@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import sqlalchemy as sa
 
 from monitor.store.positions import accept_gaps, positions
 from monitor.store.reading import audit
 from schemas import tables
-from schemas.journal import ensure_schema, open_journal
 
 
-@pytest.fixture
-def engine() -> Iterator[sa.Engine]:
-    engine = open_journal("sqlite://")
-    ensure_schema(engine)
+@pytest.fixture(autouse=True)
+def _read_so_far(engine: sa.Engine) -> None:
     rows = [
         {"partition": "t/0", "shard": 0, "next_offset": 2},
         {"partition": "t/1", "shard": 1, "next_offset": 9},
     ]
     with engine.begin() as connection:
         connection.execute(sa.insert(tables.source_position), rows)
-    yield engine
-    engine.dispose()
 
 
 def test_a_gap_that_was_accepted_is_gone_on_behind_and_audited(engine: sa.Engine) -> None:

@@ -7,7 +7,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,23 +16,10 @@ from retrain import artefact, store
 from retrain.registry import Change, Registry
 from schemas import tables
 from schemas.errors import ArtefactError, ConflictError
-from schemas.journal import ensure_schema, open_journal
+from schemas.journal import open_journal
 from schemas.runs import Run
 
 KILLS = 100
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'journal.db'}"
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[sa.Engine]:
-    engine = open_journal(url)
-    ensure_schema(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -56,9 +56,9 @@ DIED = 77
 class House:
     """A journal, a registry and the loop of one process in a directory."""
 
-    def __init__(self, home: Path, base: str, holder: str = "one", **table: Any) -> None:
+    def __init__(self, home: Path, url: str, base: str, holder: str = "one", **table: Any) -> None:
         self.home = home
-        self.engine = open_journal(f"sqlite:///{home / 'journal.db'}")
+        self.engine = open_journal(url)
         ensure_schema(self.engine)
         self.table = RetrainTable(teaching=TrainSettings(base=base), **table)
         self.contract = QualityContract(
@@ -176,21 +176,29 @@ def label(connection: sa.Connection, ticket_id: str, at: float, model: str, loss
     add_labelled(connection, [(sample, answer)])
 
 
+class Houses(list[House]):
+    """The houses that a test opened, all on one journal."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+
 @pytest.fixture
-def home() -> Iterator[list[House]]:
-    """Houses that a test opened; closed at its end."""
-    houses: list[House] = []
+def home(url: str) -> Iterator[Houses]:
+    """No houses yet; those that a test opens are closed at its end."""
+    houses = Houses(url)
     yield houses
     for house in houses:
         house.close()
 
 
-def open_house(houses: list[House], tmp_path: Path, base: str, **options: Any) -> House:
-    houses.append(House(tmp_path, base, **options))
+def open_house(houses: Houses, tmp_path: Path, base: str, **options: Any) -> House:
+    houses.append(House(tmp_path, houses.url, base, **options))
     return houses[-1]
 
 
-def with_champion(houses: list[House], tmp_path: Path, base: str, **options: Any) -> House:
+def with_champion(houses: Houses, tmp_path: Path, base: str, **options: Any) -> House:
     """Return a house whose first student was promoted long ago, and whose labels are fresh."""
     long_ago = NOW - 48 * HOUR
     first = open_house(houses, tmp_path, GOOD)
@@ -203,7 +211,7 @@ def with_champion(houses: list[House], tmp_path: Path, base: str, **options: Any
     return house
 
 
-def test_without_a_champion_nothing_happens_by_itself(home: list[House], tmp_path: Path) -> None:
+def test_without_a_champion_nothing_happens_by_itself(home: Houses, tmp_path: Path) -> None:
     house = open_house(home, tmp_path, GOOD)
     house.labels(1000, at=NOW - 2000)
     for _ in range(3):
@@ -213,7 +221,7 @@ def test_without_a_champion_nothing_happens_by_itself(home: list[House], tmp_pat
 
 
 def test_a_first_student_is_asked_for_taught_judged_and_promoted(
-    home: list[House], tmp_path: Path
+    home: Houses, tmp_path: Path
 ) -> None:
     house = open_house(home, tmp_path, GOOD)
     house.labels(1000, at=NOW - 2000)
@@ -230,7 +238,7 @@ def test_a_first_student_is_asked_for_taught_judged_and_promoted(
     assert house.rules()[-1] == ("hold", "cool_down")
 
 
-def test_a_page_retrains_and_the_better_student_serves(home: list[House], tmp_path: Path) -> None:
+def test_a_page_retrains_and_the_better_student_serves(home: Houses, tmp_path: Path) -> None:
     house = with_champion(home, tmp_path, GOOD)
     old = house.served()[-1].artefact_id
     house.page(old, 0.3)
@@ -243,9 +251,7 @@ def test_a_page_retrains_and_the_better_student_serves(home: list[House], tmp_pa
     assert order.recent_since <= NOW - 2000
 
 
-def test_a_worse_student_is_rejected_and_the_lane_cools_down(
-    home: list[House], tmp_path: Path
-) -> None:
+def test_a_worse_student_is_rejected_and_the_lane_cools_down(home: Houses, tmp_path: Path) -> None:
     house = with_champion(home, tmp_path, BAD)
     old = house.served()[-1].artefact_id
     house.page(old, 0.3)
@@ -265,9 +271,7 @@ def test_a_worse_student_is_rejected_and_the_lane_cools_down(
     assert (again.action, again.rule) == ("retrain", "level")
 
 
-def test_what_the_child_says_went_wrong_stands_in_the_run(
-    home: list[House], tmp_path: Path
-) -> None:
+def test_what_the_child_says_went_wrong_stands_in_the_run(home: Houses, tmp_path: Path) -> None:
     house = open_house(home, tmp_path, "fail")
     house.labels(200, at=NOW - 2000)
     house.request()
@@ -276,9 +280,7 @@ def test_what_the_child_says_went_wrong_stands_in_the_run(
     assert house.served() == []
 
 
-def test_an_inconclusive_challenger_waits_for_fresh_labels(
-    home: list[House], tmp_path: Path
-) -> None:
+def test_an_inconclusive_challenger_waits_for_fresh_labels(home: Houses, tmp_path: Path) -> None:
     house = open_house(home, tmp_path, GOOD)
     house.labels(120, at=NOW - 2000)  # 18 rows are held out: too few for any verdict
     house.request()
@@ -298,7 +300,7 @@ def test_an_inconclusive_challenger_waits_for_fresh_labels(
 
 
 def test_an_inconclusive_challenger_is_rejected_at_the_deadline(
-    home: list[House], tmp_path: Path
+    home: Houses, tmp_path: Path
 ) -> None:
     house = open_house(home, tmp_path, GOOD, deadline_seconds=HOUR)
     house.labels(120, at=NOW - 2000)
@@ -315,9 +317,7 @@ def test_an_inconclusive_challenger_is_rejected_at_the_deadline(
     assert "inconclusive at the deadline" in run.failure
 
 
-def test_a_champion_that_changed_meanwhile_is_what_counts(
-    home: list[House], tmp_path: Path
-) -> None:
+def test_a_champion_that_changed_meanwhile_is_what_counts(home: Houses, tmp_path: Path) -> None:
     house = with_champion(home, tmp_path, "slow;wrong=1;champion=30")
     old = house.served()[-1].artefact_id
     house.page(old, 0.3)
@@ -333,7 +333,7 @@ def test_a_champion_that_changed_meanwhile_is_what_counts(
     assert (read_order(second).champion, read_order(second).task) == (other, "score")
 
 
-def test_a_breach_of_probation_rolls_back_once(home: list[House], tmp_path: Path) -> None:
+def test_a_breach_of_probation_rolls_back_once(home: Houses, tmp_path: Path) -> None:
     house = with_champion(home, tmp_path, GOOD)
     old = house.served()[-1].artefact_id
     house.labels(200, at=NOW - 4000, model=old, loss=0.2)
@@ -354,9 +354,7 @@ def test_a_breach_of_probation_rolls_back_once(home: list[House], tmp_path: Path
     assert calm.rule == "cool_down", "no flapping"
 
 
-def test_a_predecessor_that_was_damaged_is_not_gone_back_to(
-    home: list[House], tmp_path: Path
-) -> None:
+def test_a_predecessor_that_was_damaged_is_not_gone_back_to(home: Houses, tmp_path: Path) -> None:
     house = with_champion(home, tmp_path, GOOD)
     old = house.served()[-1].artefact_id
     house.labels(200, at=NOW - 4000, model=old, loss=0.2)
@@ -370,7 +368,7 @@ def test_a_predecessor_that_was_damaged_is_not_gone_back_to(
     assert len(house.served()) == 2
 
 
-def test_a_champion_that_lasts_its_probation_is_kept(home: list[House], tmp_path: Path) -> None:
+def test_a_champion_that_lasts_its_probation_is_kept(home: Houses, tmp_path: Path) -> None:
     house = open_house(home, tmp_path, GOOD, probation_labels=50)
     house.labels(1000, at=NOW - 2000)
     house.request()
@@ -383,7 +381,7 @@ def test_a_champion_that_lasts_its_probation_is_kept(home: list[House], tmp_path
     assert kept.updated_at == run.updated_at, "the cool-down does not start again"
 
 
-def test_a_student_of_a_barred_dataset_is_rejected(home: list[House], tmp_path: Path) -> None:
+def test_a_student_of_a_barred_dataset_is_rejected(home: Houses, tmp_path: Path) -> None:
     house = with_champion(home, tmp_path, GOOD)
     house.page(house.served()[-1].artefact_id, 0.3)
     run = house.run_until("building", "training", "evaluating")
@@ -405,7 +403,7 @@ def test_a_student_of_a_barred_dataset_is_rejected(home: list[House], tmp_path: 
     assert states[run.run_id] == "rejected"
 
 
-def test_one_process_leads_and_the_other_waits(home: list[House], tmp_path: Path) -> None:
+def test_one_process_leads_and_the_other_waits(home: Houses, tmp_path: Path) -> None:
     one = open_house(home, tmp_path, GOOD)
     other = open_house(home, tmp_path, GOOD, holder="two")
     assert one.loop.once(NOW) is not None
@@ -413,7 +411,7 @@ def test_one_process_leads_and_the_other_waits(home: list[House], tmp_path: Path
     assert other.loop.once(NOW + 30) is not None, "the lease ran out"
 
 
-def test_a_leader_that_was_replaced_writes_nothing(home: list[House], tmp_path: Path) -> None:
+def test_a_leader_that_was_replaced_writes_nothing(home: Houses, tmp_path: Path) -> None:
     house = open_house(home, tmp_path, GOOD)
     house.labels(1000, at=NOW - 2000)
     house.request()
@@ -427,7 +425,7 @@ def test_a_leader_that_was_replaced_writes_nothing(home: list[House], tmp_path: 
     assert house.newest_run() == before
 
 
-def test_the_cadence_starts_one_run(home: list[House], tmp_path: Path) -> None:
+def test_the_cadence_starts_one_run(home: Houses, tmp_path: Path) -> None:
     house = with_champion(home, tmp_path, "hang")
     object.__setattr__(
         house.loop, "_contract", msgspec.structs.replace(house.contract, cadence_seconds=24 * HOUR)
@@ -458,7 +456,7 @@ def under(house: House, **terms: Any) -> QualityContract:
     ],
 )
 def test_without_a_contract_in_force_a_challenger_waits_for_a_person(
-    home: list[House], tmp_path: Path, terms: dict[str, Any], accepted_at: float | None, told: str
+    home: Houses, tmp_path: Path, terms: dict[str, Any], accepted_at: float | None, told: str
 ) -> None:
     house = with_champion(home, tmp_path, GOOD)
     old = house.served()[-1].artefact_id
@@ -479,7 +477,7 @@ def test_without_a_contract_in_force_a_challenger_waits_for_a_person(
 
 
 def test_once_a_contract_is_accepted_the_next_challenger_is_promoted(
-    home: list[House], tmp_path: Path
+    home: Houses, tmp_path: Path
 ) -> None:
     house = with_champion(home, tmp_path, GOOD)
     contract = under(house, tolerance=0.12)
@@ -498,7 +496,7 @@ def test_once_a_contract_is_accepted_the_next_challenger_is_promoted(
 
 @pytest.mark.parametrize("state", ["no tolerance", "not enough gold", "unsure"])
 def test_of_an_unverified_teacher_a_challenger_waits_for_a_person(
-    home: list[House], tmp_path: Path, state: TeacherState
+    home: Houses, tmp_path: Path, state: TeacherState
 ) -> None:
     house = with_champion(home, tmp_path, GOOD)
     house.people_say(state)
@@ -517,7 +515,7 @@ def test_of_an_unverified_teacher_a_challenger_waits_for_a_person(
 
 
 def test_no_run_starts_from_a_teacher_out_of_its_bounds_whoever_asks(
-    home: list[House], tmp_path: Path
+    home: Houses, tmp_path: Path
 ) -> None:
     house = with_champion(home, tmp_path, GOOD)
     first = house.newest_run()
@@ -566,13 +564,18 @@ def die_at(number: int, house: House) -> None:
     sa.event.listen(house.engine, "commit", before_commit)
 
 
+def in_file(home: Path) -> str:
+    """Name the journal that is copied with its directory."""
+    return f"sqlite:///{home}/journal.db"
+
+
 def killed_at(number: int, home: Path) -> bool:
     """Drive the loop in a process of its own that dies at a point; False: it got to the end."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            house = House(home, GOOD, holder="killed")
+            house = House(home, in_file(home), GOOD, holder="killed")
             die_at(number, house)
             house.run_until("promoted", "rejected", "failed")
             code = 0
@@ -584,12 +587,13 @@ def killed_at(number: int, home: Path) -> bool:
     return code == DIED
 
 
+@pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
 def test_a_daemon_that_dies_at_any_point_is_taken_up_by_the_next(
-    home: list[House], tmp_path: Path
+    home: Houses, tmp_path: Path
 ) -> None:
     template = tmp_path / "template"
     template.mkdir()
-    asked = House(template, GOOD)
+    asked = House(template, in_file(template), GOOD)
     asked.labels(1000, at=NOW - 2000)
     asked.request()
     asked.engine.dispose()  # no connection of this process may be in the children
@@ -600,6 +604,7 @@ def test_a_daemon_that_dies_at_any_point_is_taken_up_by_the_next(
         shutil.copytree(template, directory)
         if not killed_at(number, directory):
             break
+        home.url = in_file(directory)
         house = open_house(home, directory, GOOD)
         run = house.run_until("promoted", "rejected", "failed", now=NOW + 20)
         ends.append((number, run.state))
@@ -627,7 +632,7 @@ def app_of(house: House) -> RetrainApp:
     )
 
 
-def test_what_a_person_may_ask(home: list[House], tmp_path: Path) -> None:
+def test_what_a_person_may_ask(home: Houses, tmp_path: Path) -> None:
     house = with_champion(home, tmp_path, GOOD)
     app = app_of(house)
     assert app.dry_run(NOW).rule == "within_bounds"
@@ -655,13 +660,13 @@ def test_what_a_person_may_ask(home: list[House], tmp_path: Path) -> None:
     ]
 
 
-def test_a_request_without_a_label_is_refused(home: list[House], tmp_path: Path) -> None:
+def test_a_request_without_a_label_is_refused(home: Houses, tmp_path: Path) -> None:
     house = open_house(home, tmp_path, GOOD)
     with pytest.raises(ConflictError, match="not one labelled ticket"):
         app_of(house).request_run("anna", "please", NOW)
 
 
-def test_the_program_ticks_until_it_is_stopped(home: list[House], tmp_path: Path) -> None:
+def test_the_program_ticks_until_it_is_stopped(home: Houses, tmp_path: Path) -> None:
     house = open_house(home, tmp_path, GOOD, tick_seconds=0.05)
     house.labels(1000, at=time.time() - 2000)
     app, stop = app_of(house), threading.Event()

@@ -67,8 +67,8 @@ class Provider:
 class House:
     """A journal, a teacher that labels it, and what the evaluator would do once a window."""
 
-    def __init__(self, home: Path, provider: Provider, **settings: object) -> None:
-        self.engine = open_journal(f"sqlite:///{home / 'journal.db'}")
+    def __init__(self, url: str, provider: Provider, **settings: object) -> None:
+        self.engine = open_journal(url)
         ensure_schema(self.engine)
         self.provider = provider
         self.label = LabelLoop(
@@ -176,11 +176,11 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterable[Callable[..., House]]:
+def house(url: str) -> Iterable[Callable[..., House]]:
     houses: list[House] = []
 
     def build(provider: Provider, **settings: object) -> House:
-        houses.append(House(tmp_path, provider, **settings))
+        houses.append(House(url, provider, **settings))
         return houses[-1]
 
     yield build
