@@ -5,8 +5,9 @@ each other, and must agree on how a transaction begins, on who leads and on what
 
 Concurrency: on SQLite every transaction is `BEGIN IMMEDIATE`, because a transaction that reads
 first and writes later fails with "database is locked" instead of waiting its turn; `reader`
-opts out for work that writes nothing. One writer process a file. On PostgreSQL the isolation is READ COMMITTED; each guarded write names its
-guard in the WHERE clause.
+opts out for work that writes nothing. One writer process a file. On PostgreSQL the isolation is
+READ COMMITTED, and each guarded write names its guard in the WHERE clause or locks its row;
+`snapshot` and `reader` see one state from their first statement to their last.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sqlalchemy.pool import StaticPool
 
 from schemas import tables
 from schemas.errors import (
+    ConfigError,
     DependencyDownError,
     FencedError,
     HeldElsewhereError,
@@ -37,20 +39,65 @@ from schemas.errors import (
 #: seconds that SQLite waits for another writer before it gives up
 BUSY_TIMEOUT = 5.0
 
+#: seconds that PostgreSQL leaves a transaction open in which nothing happens: a process that was
+#: frozen in the middle of one would keep its locks, and nobody could take over from it
+IDLE_TIMEOUT = 120.0
+
+#: How libpq finds out that the server is gone without a word. What the URL says wins.
+_LIBPQ = {
+    "connect_timeout": 10,  # seconds, as the next two
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+
 
 def open_journal(url: str) -> sa.Engine:
     """Open the database at an SQLAlchemy URL; nothing is created or read yet.
 
     `sqlite://` alone is a private journal in memory, shared by the threads of this process.
+
+    Raises
+    ------
+    ConfigError: the URL names another kind of database, or its driver is not installed.
     """
-    options: dict[str, Any] = {}
-    if url == "sqlite://":
-        options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    engine = sa.create_engine(url, **options)
+    try:
+        engine = _make_engine(sa.make_url(url))
+    except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"`journal.url` cannot be used: {error}",
+            next_step="write sqlite:///FILE; or postgresql+psycopg://USER@HOST/DATABASE, and "
+            "install proctord[postgres]",
+        ) from error
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_immediate)
+    else:
+        sa.event.listen(engine, "connect", _configure_postgresql)
     return engine
+
+
+def _make_engine(url: sa.URL) -> sa.Engine:
+    kind = url.get_backend_name()
+    if kind == "sqlite":
+        memory = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+        return sa.create_engine(url, hide_parameters=True, **({} if url.database else memory))
+    if kind != "postgresql":
+        raise sa.exc.ArgumentError(f"a journal lives in SQLite or PostgreSQL, not in {kind}")
+    return sa.create_engine(
+        url,
+        hide_parameters=True,  # errors are logged, and a dead letter is not redacted
+        connect_args={name: v for name, v in _LIBPQ.items() if name not in url.query},
+        isolation_level="READ COMMITTED",  # whatever the server's default is
+        pool_pre_ping=True,  # connections of before a restart of the server are dead
+    )
+
+
+def _configure_postgresql(connection: Any, _record: Any) -> None:
+    timeout = f"SET idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)}"
+    connection.execute(timeout)
+    connection.commit()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -72,9 +119,20 @@ def _begin_immediate(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+def snapshot(engine: sa.Engine) -> sa.Engine:
+    """Return the same journal for transactions whose statements have to see one state.
+
+    On PostgreSQL a write to a row that somebody else changed since then raises
+    `OperationalError`, and the transaction is to be tried again. SQLite knows no other way.
+    """
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
 def reader(engine: sa.Engine) -> sa.Engine:
     """Return the same journal for transactions that only read: they wait for no writer."""
-    return engine.execution_options(proctord_read_only=True)
+    return snapshot(engine).execution_options(proctord_read_only=True)
 
 
 def tidy(engine: sa.Engine) -> None:
@@ -162,8 +220,20 @@ def schema_revision(engine: sa.Engine) -> tuple[str | None, str]:
 
 
 def upgrade(engine: sa.Engine) -> str:
-    """Bring the schema to this code's revision; return it."""
-    command.upgrade(_alembic(engine), "head")
+    """Bring the schema to this code's revision; return it.
+
+    Raises
+    ------
+    ConfigError: the database refuses, as PostgreSQL does a role that may create no table.
+    """
+    try:
+        command.upgrade(_alembic(engine), "head")
+    except sa.exc.ProgrammingError as error:
+        raise ConfigError(
+            f"the journal's tables cannot be made: {str(error.orig).splitlines()[0]}",
+            next_step="make the role of `journal.url` the owner of its database, or "
+            "`GRANT CREATE ON SCHEMA public` to it",
+        ) from error
     return schema_revision(engine)[1]
 
 

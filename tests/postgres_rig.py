@@ -88,12 +88,15 @@ class Server:
 
     def kill(self) -> None:
         """Let every session break off where it is, as a crash does; nothing is written out."""
-        self._stop(signal.SIGQUIT)
+        if self._process:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(PATIENCE)
+            self._process = None
 
     def close(self) -> None:
         """Stop, and delete all databases."""
         self._postgres.dispose()
-        self._stop(signal.SIGINT)
+        self.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     @contextmanager
@@ -147,12 +150,6 @@ class Server:
         except sa.exc.OperationalError:
             return False
         return True
-
-    def _stop(self, how: signal.Signals) -> None:
-        if self._process:
-            self._process.send_signal(how)
-            self._process.wait(PATIENCE)
-            self._process = None
 
     def _run(self, program: str, *words: str) -> None:
         command = [self._programs / program, *words]

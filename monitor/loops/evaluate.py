@@ -27,7 +27,7 @@ from monitor.loops.teaching import TeachingSettings
 from monitor.planning import SamplingSettings
 from monitor.store import evaluation, judging, notifying
 from schemas.contract import QualityContract
-from schemas.journal import Leadership, check_leadership, lead
+from schemas.journal import Leadership, check_leadership, lead, snapshot
 from schemas.signals import Signal
 
 
@@ -89,7 +89,8 @@ class EvaluateLoop:
         if leads is None:
             return EvaluateTurn(led=False, judged=0, signals=())
         try:
-            with self._engine.begin() as connection:
+            # one state: windows that a consumer adds meanwhile must not come without their samples
+            with snapshot(self._engine).begin() as connection:
                 check_leadership(connection, leads)
                 turn = self._judge(connection, now)
                 self._tell(connection, now)

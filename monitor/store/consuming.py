@@ -21,7 +21,7 @@ from monitor.sources import Record
 from monitor.store.labelling import add_samples
 from schemas import tables
 from schemas.errors import DecodeError, FencedError
-from schemas.journal import insert
+from schemas.journal import add, insert
 from schemas.windows import WindowSummary
 
 _encode = msgspec.json.Encoder().encode
@@ -42,23 +42,22 @@ def take_over(
 ) -> Owned:
     """Become the owner of a shard and read its state: whoever owned it can write no more."""
     table = tables.shard
-    row = connection.execute(
-        sa.select(table).where(table.c.shard == shard).with_for_update()
-    ).one_or_none()
-    if row is None:
-        new = ShardState(shard=shard)
-        connection.execute(
-            sa.insert(table).values(
-                shard=shard,
-                owner=owner,
-                epoch=1,
-                watermark=new.watermark,
-                counters={},
-                memory=b"",
-                updated_at=now,
-            )
-        )
-        return Owned(1, new, {})
+    new = ShardState(shard=shard)
+    # of two that come first at once one adds the row, and both find it
+    add(
+        connection,
+        table,
+        {
+            "shard": shard,
+            "owner": owner,
+            "epoch": 0,
+            "watermark": new.watermark,
+            "counters": new.counters,
+            "memory": new.memory,
+            "updated_at": now,
+        },
+    )
+    row = connection.execute(sa.select(table).where(table.c.shard == shard).with_for_update()).one()
     connection.execute(
         sa.update(table).where(table.c.shard == shard).values(owner=owner, epoch=row.epoch + 1)
     )

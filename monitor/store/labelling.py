@@ -98,6 +98,7 @@ def _expire_claims(connection: sa.Connection, now: float) -> None:
     expired = connection.execute(
         sa.select(table.c.ticket_id, table.c.reserved_day, table.c.reserved_usd)
         .where(table.c.state == "claimed", table.c.claimed_until < now)
+        .order_by(table.c.reserved_day)  # as in `write_labels`
         .with_for_update(skip_locked=True)
     ).all()
     for _, day, reserved in expired:
@@ -185,7 +186,8 @@ def write_labels(connection: sa.Connection, answered: Sequence[tuple[Claim, Labe
     """Write the teacher's answers to claims that are `still_mine`, and settle their cost."""
     if not answered:
         return
-    for day in {claimed.day for claimed, _ in answered}:
+    # in their order: two labellers that lock two days crosswise would wait for each other
+    for day in sorted({claimed.day for claimed, _ in answered}):
         of_day = [(c, label) for c, label in answered if c.day == day]
         _settle(
             connection,
