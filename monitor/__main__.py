@@ -116,14 +116,14 @@ def run(
     config: ConfigOption = DEFAULT_CONFIG,
     only: Annotated[
         str, typer.Option(help="Loops to run here, separated by commas; default: all.")
-    ] = "consume,label,evaluate,notify,retrain",
+    ] = "consume,label,embed,evaluate,notify,retrain",
 ) -> None:
     """Watch, tell, retrain: the daemon. SIGTERM drains and ends it; a second one ends it now."""
     from monitor.daemon import serve
 
     house = enter(config)
     wanted = frozenset(part.strip() for part in only.split(","))
-    known = {"consume", "label", "evaluate", "notify", "retrain"}
+    known = {"consume", "label", "embed", "evaluate", "notify", "retrain"}
     if not wanted <= known:
         raise typer.BadParameter(f"--only takes {', '.join(sorted(known))}")
     serve(
@@ -253,17 +253,19 @@ def quality(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) 
 def check_config(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Read the settings and say what they come to; nothing is opened."""
     from monitor import agreement
-    from monitor.app import make_channels
+    from monitor.app import make_channels, make_embedder
 
     monitor, retrain = load(config)
     monitor.sampling.salt()
     make_channels(monitor)
+    make_embedder(monitor.drift)
     _print_rows(
         [
             ("file", f"{config} is fine"),
             ("journal", _without_password(monitor.journal.url)),
             ("source", monitor.source.kind),
             ("teacher", monitor.teacher.kind),
+            ("embedder", monitor.drift.embedder.model if monitor.drift.embedder else "off"),
             ("contract", agreement.one_line(monitor.contract, time.time())),
             ("registry", str(retrain.registry.root)),
             ("lane", retrain.retrain.lane),

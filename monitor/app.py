@@ -1,4 +1,4 @@
-"""Composition root of the monitor: settings in, four loops out.
+"""Composition root of the monitor: settings in, five loops out.
 
 One straight line on purpose: whoever wants to know what is connected to what reads this file
 from top to bottom. Integrations are listed here in plain code.
@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -24,7 +25,11 @@ from monitor.alerts.stages import AlertSettings
 from monitor.canaries import NO_CANARIES
 from monitor.comparators import COMPARATORS
 from monitor.config import ChannelTable, MonitorSettings, SourceTable, TeacherTable
+from monitor.drift import DriftSettings
+from monitor.embedders import Embedder
+from monitor.embedders.local import LocalEmbedder
 from monitor.loops.consume import ConsumeLoop, ConsumeSettings
+from monitor.loops.embed import EmbedLoop, EmbedSettings
 from monitor.loops.evaluate import EvaluateLoop, EvaluateSettings
 from monitor.loops.label import LabelLoop, LabelSettings
 from monitor.loops.notify import NotifyLoop
@@ -39,9 +44,11 @@ from monitor.teachers.scripted import ScriptedTeacher
 from schemas.errors import ConfigError
 from schemas.journal import tidy
 
-LOOPS: Final = ("consume", "label", "evaluate", "notify")
+LOOPS: Final = ("consume", "label", "embed", "evaluate", "notify")
 #: seconds that questions under way may take once all loops should have ended
 GRACE: Final = 8.0
+#: seconds between two looks for a slice to embed: they close each hour or so
+EMBED_PAUSE: Final = 5.0
 
 
 def owner_name() -> str:
@@ -105,6 +112,7 @@ class Monitor:
             ),
             stopping=stop.is_set,
         )
+        self.embed = self._new_embed_loop(owner, stop)
         self.evaluate = EvaluateLoop(
             engine,
             settings.contract,
@@ -146,6 +154,8 @@ class Monitor:
         for loop in loops:
             if loop.name in only:
                 supervisor.start(loop)
+        if self.embed is not None and "embed" in only:
+            supervisor.start(Loop("embed", self.embed.once, EMBED_PAUSE, _nothing))
 
     def drain(self, now: float) -> None:
         """After the loops ended: checkpoint what was read, send what is due, let go."""
@@ -165,6 +175,25 @@ class Monitor:
         turn = self.evaluate.once(now)
         tidy(self._engine)
         return turn.judged > 0
+
+    def _new_embed_loop(self, owner: str, stop: threading.Event) -> EmbedLoop | None:
+        """Build the loop that reads what tickets are about; None where nobody asks for it."""
+        settings = self._settings
+        embedder = make_embedder(settings.drift)
+        if embedder is None or settings.drift.embedder is None:
+            return None
+        return EmbedLoop(
+            self._engine,
+            embedder,
+            EmbedSettings(
+                owner=owner,
+                drift=settings.drift,
+                texts=settings.drift.embedder.texts,
+                salt=settings.sampling.salt(),
+                idle_seconds=settings.evaluation.idle_seconds,
+            ),
+            stopping=stop.is_set,
+        )
 
     def _new_consumer(self) -> ConsumeLoop:
         return ConsumeLoop(self._engine, self._source(), self._consume_settings)
@@ -212,6 +241,16 @@ def make_teacher(
     assert table.http is not None
     teacher = HttpTeacher(msgspec.structs.replace(table.http, taxonomy=labels))
     return PatientTeacher(teacher, wait=wait)
+
+
+def make_embedder(drift: DriftSettings) -> Embedder | None:
+    """Build the embedder that `[drift.embedder]` describes; None where there is no such table.
+
+    Raises
+    ------
+    ConfigError: its directory holds no model, or torch and transformers are not installed.
+    """
+    return None if drift.embedder is None else LocalEmbedder(Path(drift.embedder.model))
 
 
 def make_channels(settings: MonitorSettings) -> dict[str, Channel]:

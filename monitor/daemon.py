@@ -86,7 +86,7 @@ def _drain(monitor: Monitor, supervisor: Supervisor, retraining: Retraining | No
     if hanging:
         # what they hold is not written: it is read, or asked, again at the next start
         _log.warning("loops_hang", loops=hanging)
-    if supervisor.failure is None and set(hanging) <= {"label"}:
+    if supervisor.failure is None and set(hanging) <= {"label", "embed"}:
         monitor.drain(time.time())
     else:
         monitor.close()

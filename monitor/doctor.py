@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from monitor.app import make_channels, make_source, make_teacher
+from monitor.app import make_channels, make_embedder, make_source, make_teacher
 from monitor.config import MonitorSettings
 from monitor.store.positions import positions
 from monitor.teachers import Question
@@ -48,6 +48,7 @@ def examine(settings: MonitorSettings, *, registry: Path, python: Path) -> list[
         ("codecs", _codecs),
         ("source", lambda: _source(settings)),
         ("teacher", lambda: _teacher(settings)),
+        ("embedder", lambda: _embedder(settings)),
         ("channels", lambda: _channels(settings)),
         ("registry", lambda: _registry(registry)),
         ("trainer", lambda: _trainer(python)),
@@ -143,6 +144,19 @@ def _teacher(settings: MonitorSettings) -> Iterator[Finding]:
         yield Finding("teacher", "broken", f"{said}, but abstained: {answer.abstained}", 1)
     else:
         yield Finding("teacher", "ok", f"{teacher.name} {said}")
+
+
+def _embedder(settings: MonitorSettings) -> Iterator[Finding]:
+    embedder = make_embedder(settings.drift)
+    if embedder is None:
+        yield Finding("embedder", "ok", "off: no [drift.embedder]")
+        return
+    embedder.embed(["Where is my parcel?"])  # loads the model
+    began = time.perf_counter()
+    (vector,) = embedder.embed(["Where is my parcel?"])
+    took = time.perf_counter() - began
+    words = f"{embedder.fingerprint} makes {len(vector)} numbers of a text in {took * 1e3:.0f} ms"
+    yield Finding("embedder", "ok", words)
 
 
 def _channels(settings: MonitorSettings) -> Iterator[Finding]:

@@ -66,6 +66,8 @@ def replay(
         monitor.consume.checkpoint(now)
         while monitor.label.once(now).labelled:
             pass
+        while monitor.embed is not None and monitor.embed.once(now):
+            pass
         yield from (Finding("signal", signal) for signal in monitor.evaluate.once(now).signals)
         serving = _newest_student(engine)
         if serving != student:

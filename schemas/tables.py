@@ -261,6 +261,16 @@ detector_state = sa.Table(
     _column("updated_at", sa.Float),
 )
 
+#: `monitor.drift.topics.EmbeddedSlice`: what sampled tickets of a slice are about, in counts.
+embedded_slice = sa.Table(
+    "embedded_slice",
+    metadata,
+    sa.Column("start", sa.Float, primary_key=True),
+    #: name of the map that it was counted by
+    _column("topic_map", sa.String(128)),
+    _column("body", sa.LargeBinary),
+)
+
 #: `monitor.estimation.quality.JudgedWindow`: what each window said of a student in a segment.
 judged_window = sa.Table(
     "judged_window",

@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Final, Self
 
 import msgspec
 
 from monitor.detectors.finding import Finding
 from monitor.drift.evidence import threshold
-from monitor.drift.reading import FEATURES, Reading, readings
-from monitor.drift.watch import Watch, WatchState
+from monitor.drift.reading import EMBEDDED, FEATURES, Reading, readings
+from monitor.drift.settings import DriftSettings
+from monitor.drift.topics import EmbeddedSlice
+from monitor.drift.watch import LEAST, Alarm, Watch, WatchState
 from monitor.drift.wording import Contributor, length, shifts
 from monitor.estimation.wording import number
 from schemas.windows import WindowSummary
 
 #: Blocks of how many slices are judged: one slice for what breaks, seven for what creeps.
 SCALES: Final = (1, 7)
-#: The reference needs so many slices: below it the tails of its p-values are wrong.
-LEAST_REFERENCE: Final = 60
-
-
-class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How drift is watched, and how often it may be told although there is none."""
-
-    #: length of a slice, a multiple of the windows' length: an hour, or a day below some 500
-    #: tickets a day, because a slice of fewer than 20 is passed over
-    slice_seconds: float = 3600.0
-    #: clean slices that the reference is made from. They must hold a whole round of the season,
-    #: or it is taken for drift: a week of hours; of days, 60
-    reference: int = 168
-    #: false alarms a year that are accepted, over all features and scales together
-    false_alarms_per_year: float = 1.0
-    #: wobble of a share that is no news, as a part of its odds (0.3: 10 % against 12.6 % is one
-    #: standard deviation of it); less tells more, and sooner
-    slack: float = 0.3
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
-
-        Raises
-        ------
-        ValueError: naming the field, what it is and what it must be.
-        """
-        if self.reference < LEAST_REFERENCE:
-            raise ValueError(f"reference is {self.reference}; it must be {LEAST_REFERENCE} or more")
-        for name in ("slice_seconds", "false_alarms_per_year"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        if not 0 <= self.slack < 1:
-            raise ValueError(f"slack is {self.slack}; it must lie between 0 and 1")
 
 
 class DriftFinding(Finding, frozen=True, kw_only=True):
@@ -73,6 +43,12 @@ class _State(msgspec.Struct, array_like=True):
     late: int = 0
     slice_: dict[str, Reading] = msgspec.field(default_factory=dict)
     watches: dict[str, WatchState] = msgspec.field(default_factory=dict)
+    #: the map that embedded slices were counted by, the end of the newest of them, what of them is
+    #: too little to be judged yet, and the starts of what it and the newest judged ones began with
+    topic_map: str = ""
+    embedded_until: float | None = None
+    embedded: dict[str, Reading] = msgspec.field(default_factory=dict)
+    embedded_starts: list[float] = msgspec.field(default_factory=list)
 
 
 class Drift:
@@ -110,13 +86,13 @@ class Drift:
 
     def __init__(self, settings: DriftSettings) -> None:
         self._settings = settings
-        self._state = _State(tuple(map(float, msgspec.structs.astuple(settings))))
+        self._state = _State(tuple(map(float, settings.judged_by)))
         self._needed = [
             threshold(
                 per_year=settings.false_alarms_per_year,
                 slice_seconds=settings.slice_seconds,
                 slices=slices,
-                watchers=len(FEATURES) * len(SCALES),
+                watchers=len(settings.features) * len(SCALES),
             )
             for slices in SCALES
         ]
@@ -160,14 +136,27 @@ class Drift:
         watches = self._state.watches
         return {
             name: self._settings.reference - len(watch.gathered)
-            for name in FEATURES
+            for name in self._settings.features
             if (watch := watches.get(name, WatchState())).references == []
         }
 
     @property
     def drifted(self) -> tuple[str, ...]:
         """Features that drifted and have not come back."""
-        return tuple(name for name, watch in self._state.watches.items() if watch.told)
+        watches = self._state.watches
+        return tuple(
+            name for name in self._settings.features if name in watches and watches[name].told
+        )
+
+    @property
+    def topic_map(self) -> str:
+        """The map that the newest embedded slice was counted by; "" before the first."""
+        return self._state.topic_map
+
+    @property
+    def embedded_until(self) -> float | None:
+        """End of the newest embedded slice that was taken; None before the first."""
+        return self._state.embedded_until
 
     def update(self, windows: Sequence[WindowSummary], *, model: str) -> list[DriftFinding]:
         """Take closed windows in order of their start; return what drifted.
@@ -193,6 +182,56 @@ class Drift:
                 self._add(window)
         return found
 
+    def read(
+        self, slices: Sequence[EmbeddedSlice], topics: Mapping[str, str]
+    ) -> list[DriftFinding]:
+        """Take what sampled tickets of slices are about, in order of time; return what drifted.
+
+        They need not keep step with the windows: a model takes its time, and nothing waits for it.
+        Slices of few texts are put together until they say something.
+
+        Parameters
+        ----------
+        topics: what to call the cells of the map that they were counted by. With another map its
+            features begin anew.
+        """
+        found: list[DriftFinding] = []
+        for one in slices:
+            if one.topic_map != self._state.topic_map:
+                self._new_map(one.topic_map)
+            self._gather(one)
+            if self._state.embedded["topics"].n >= LEAST:
+                found.extend(self._close_embedded(topics))
+        return found
+
+    def _new_map(self, name: str) -> None:
+        state = self._state
+        state.topic_map, state.embedded, state.embedded_starts = name, {}, []
+        for feature in EMBEDDED:
+            state.watches.pop(feature, None)
+
+    def _gather(self, one: EmbeddedSlice) -> None:
+        state = self._state
+        if not state.embedded:
+            state.embedded_starts = [*state.embedded_starts[1 - SCALES[-1] :], one.start]
+        for name in EMBEDDED:
+            known = state.embedded.get(name, Reading())
+            state.embedded[name] = known.merge(one.readings[name])
+        state.embedded_until = one.start + self._settings.slice_seconds
+
+    def _close_embedded(self, topics: Mapping[str, str]) -> list[DriftFinding]:
+        """Judge what was gathered and begin anew."""
+        state = self._state
+        assert state.embedded_until is not None
+        times = (*state.embedded_starts, state.embedded_until)
+        found = [
+            finding
+            for name, reading in state.embedded.items()
+            for finding in self._judge(name, reading, times, topics)
+        ]
+        state.embedded = {}
+        return found
+
     def _new_student(self, model: str) -> None:
         state = self._state
         # the open slice holds answers of both: it belongs to neither
@@ -210,16 +249,25 @@ class Drift:
 
     def _close(self) -> list[DriftFinding]:
         """Judge the open slice and begin another."""
-        state = self._state
+        state, slice_seconds = self._state, self._settings.slice_seconds
+        assert state.start is not None
+        times = [state.start - slice_seconds * back for back in range(SCALES[-1] - 1, -2, -1)]
         found = []
         for name, feature in FEATURES.items():
             reading = state.slice_.get(name, Reading())
-            if not (feature.of_student and state.mixed):
-                found.extend(self._judge(name, reading))
+            if feature.read and not (feature.of_student and state.mixed):
+                found.extend(self._judge(name, reading, times))
         state.slice_, state.mixed = {}, False
         return found
 
-    def _judge(self, name: str, reading: Reading) -> list[DriftFinding]:
+    def _judge(
+        self,
+        name: str,
+        reading: Reading,
+        times: Sequence[float],
+        topics: Mapping[str, str] = MappingProxyType({}),
+    ) -> list[DriftFinding]:
+        """Judge one slice; `times` are the starts of the newest slices, and the end of the last."""
         watch = Watch(
             self._state.watches.setdefault(name, WatchState()),
             scales=SCALES,
@@ -228,12 +276,10 @@ class Drift:
             slack=self._settings.slack,
             feature=name,
         )
-        alarm = watch.take(reading)
-        if alarm is None or self._state.start is None:
+        alarm = watch.take(reading, topics)
+        if alarm is None:
             return []
-        slice_seconds = self._settings.slice_seconds
-        end = self._state.start + slice_seconds
-        slices = SCALES[alarm.scale]
+        since, end = times[-1 - SCALES[alarm.scale]], times[-1]
         rate = self._settings.false_alarms_per_year
         return [
             DriftFinding(
@@ -244,14 +290,20 @@ class Drift:
                 interval=None,
                 sentence=(
                     f"drift of {name}: {shifts(name, alarm.contributors)} "
-                    f"({number(alarm.n)} in the newest {length(slices * slice_seconds)}, against "
-                    f"{length(alarm.slices * slice_seconds)} before); at most {rate:g} such alarm"
+                    f"({number(alarm.n)} in the newest {length(end - since)}, against "
+                    f"{self._before(name, alarm)} before); at most {rate:g} such alarm"
                     f"{'' if rate == 1 else 's'} a year {'is' if rate == 1 else 'are'} expected "
                     "by chance"
                 ),
                 feature=name,
                 at=end,
-                since=end - slices * slice_seconds,
+                since=since,
                 contributors=alarm.contributors,
             )
         ]
+
+    def _before(self, name: str, alarm: Alarm) -> str:
+        """Say what the newest slices are held against."""
+        if name in EMBEDDED:
+            return f"{number(alarm.known)} sampled"
+        return length(alarm.slices * self._settings.slice_seconds)

@@ -1,12 +1,12 @@
 """What drift looks at: a few features of a slice of traffic, each as counts of cells.
 
-Embeddings of texts are not among them. Sums by slice of hashed character n-grams, in 16 to 64
-random projections, were tried on the tickets of `tests/bench/bench_drift.py` in six variants, each
-with slack from 0 to 0.05 or 0.3 standard deviations. Of all tickets they told none to four of the
-five dated events, of half of them none to four, mostly one; never one that the features below do
-not tell, and a text took 0.3 to 0.5 ms, where all of these take 0.01. So nothing was gained that
-pays for it, which is not to say that embeddings are weak: a transformer's, of half the tickets,
-saw the one event that it was tried on (the Proton redesign) far more clearly than words do.
+Most are counted in all traffic, as windows hold them. Two are what sampled tickets are about, by a
+transformer's embeddings (`drift.topics`), where one is configured.
+
+Cheap stand-ins for it were tried and are not here: sums by slice of hashed character n-grams, in
+16 to 64 random projections, in six variants, on the tickets of `tests/bench/bench_drift.py`. They
+never told an event that the features of all traffic do not tell, at 0.3 to 0.5 ms a text where all
+of those take 0.01.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class Feature(NamedTuple):
     of_student: bool
     #: whether cells are numbers in order, so that neighbours may be put together
     ordered: bool
-    #: what a window says about it; another segment than `*` says nothing but its name and size
-    read: Callable[[WindowSummary], Reading]
+    #: what a window says about it; another segment than `*` says nothing but its name and size.
+    #: None: windows hold nothing of it, it is read from the embeddings of sampled tickets
+    read: Callable[[WindowSummary], Reading] | None
 
 
 def _classes(window: WindowSummary) -> Reading:
@@ -60,7 +61,11 @@ FEATURES: Final[Mapping[str, Feature]] = {
     "text_length": Feature(False, True, lambda window: _binned(window.text_length_bins)),
     "words": Feature(False, False, lambda window: _binned(window.words)),
     "segments": Feature(False, False, lambda window: Reading(window.pairs)),
+    "topics": Feature(False, False, None),
+    "novelty": Feature(False, True, None),
 }
+#: Those that only an embedder can read.
+EMBEDDED: Final = tuple(name for name, feature in FEATURES.items() if feature.read is None)
 
 
 def readings(window: WindowSummary) -> dict[str, Reading]:
@@ -75,4 +80,4 @@ def readings(window: WindowSummary) -> dict[str, Reading]:
     """
     if window.segment != "*":
         return {"segments": Reading(0, {window.segment: window.pairs})}
-    return {name: feature.read(window) for name, feature in FEATURES.items()}
+    return {name: feature.read(window) for name, feature in FEATURES.items() if feature.read}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from monitor.drift.evidence import carry_on
 from monitor.drift.reading import FEATURES, Reading
-from monitor.drift.reference import Judgement, Reference, fit, judge
+from monitor.drift.reference import Reference, fit, judge
 from monitor.drift.wording import Contributor, contributors
 
 #: A slice with fewer than this says nothing by itself.
@@ -43,9 +43,10 @@ class Alarm(NamedTuple):
     #: which of the scales showed it, and its evidence
     scale: int
     evidence: float
-    #: counted in the block, and slices of the reference
+    #: counted in the block; slices of the reference, and what was counted in them
     n: int
     slices: int
+    known: int
     contributors: tuple[Contributor, ...]
 
 
@@ -69,8 +70,8 @@ class Watch:
         self._slack = slack
         self._feature = feature
 
-    def take(self, reading: Reading) -> Alarm | None:
-        """Take one slice; return the alarm that it led to."""
+    def take(self, reading: Reading, topics: Mapping[str, str]) -> Alarm | None:
+        """Take one slice; return the alarm that it led to, in whose words cells have these names."""
         if reading.n < LEAST:
             return None
         state = self.state
@@ -80,7 +81,7 @@ class Watch:
         elif state.told:
             self._watch_for_the_end(reading)
         else:
-            return self._watch(reading)
+            return self._watch(reading, topics)
         return None
 
     def _gather(self, reading: Reading) -> None:
@@ -133,7 +134,7 @@ class Watch:
         if judge(state.references[-1], block).p >= CALM_P:
             self._learn()
 
-    def _watch(self, reading: Reading) -> Alarm | None:
+    def _watch(self, reading: Reading, topics: Mapping[str, str]) -> Alarm | None:
         state = self.state
         for scale, slices in enumerate(self._scales):
             count, block = state.blocks[scale]
@@ -147,13 +148,14 @@ class Watch:
             judged = judge(reference, block)
             state.evidence[scale] = carry_on(state.evidence[scale], judged.p)
             if state.evidence[scale] >= self._needed[scale]:
-                return self._alarm(reference, scale, block.n, judged)
+                moved = contributors(self._feature, reference, judged, topics)
+                return self._alarm(scale, block.n, moved)
         return None
 
-    def _alarm(self, reference: Reference, scale: int, n: int, judged: Judgement) -> Alarm:
-        evidence = self.state.evidence[scale]
+    def _alarm(self, scale: int, n: int, moved: tuple[Contributor, ...]) -> Alarm:
+        state = self.state
+        evidence = state.evidence[scale]
         self._begin()
-        self.state.told = True
-        return Alarm(
-            scale, evidence, n, reference.slices, contributors(self._feature, reference, judged)
-        )
+        state.told = True
+        known = sum(reading.n for reading in state.known)
+        return Alarm(scale, evidence, n, len(state.known), known, moved)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import msgspec
@@ -12,6 +13,13 @@ import msgspec
 from monitor.drift.reference import Judgement, Reference
 from monitor.features import bucket_of, confidence_from, size_from, words_of
 
+#: Bins of `novelty`, from near to far.
+LIKENESS: Final = (
+    "much like those before",
+    "somewhat like those before",
+    "little like those before",
+    "unlike any before",
+)
 #: Contributors that a finding keeps, and that its sentence names.
 KEPT: Final = 12
 NAMED: Final = 3
@@ -37,19 +45,31 @@ class Contributor(msgspec.Struct, frozen=True, array_like=True):
     score: float
 
 
-def name_of(feature: str, cells: Sequence[str]) -> str:
+def name_of(feature: str, cells: Sequence[str], topics: Mapping[str, str]) -> str:
     """Name a group of cells.
 
-    >>> name_of("classes", ["delivery"]), name_of("latency_ms", ["20", "21", "22"])
+    Parameters
+    ----------
+    topics: what to call each cell of `topics`.
+
+    >>> name_of("classes", ["delivery"], {}), name_of("latency_ms", ["20", "21", "22"], {})
     ('`delivery`', '31 to 53 ms')
     """
     if not cells:
         return "all others"
     if feature == "words":
         return f"words of group {cells[0]}"
-    if feature not in {"confidence", "latency_ms", "text_length"}:
-        return " and ".join(f"`{cell}`" for cell in cells)
-    first, last = int(cells[0]), int(cells[-1]) + 1
+    if feature == "topics":
+        return " or ".join(topics.get(cell, f"tickets of group {cell}") for cell in cells)
+    if feature == "novelty":
+        return f"tickets {LIKENESS[int(cells[0])]}"
+    if feature in {"confidence", "latency_ms", "text_length"}:
+        return _bins(feature, int(cells[0]), int(cells[-1]) + 1)
+    return " and ".join(f"`{cell}`" for cell in cells)
+
+
+def _bins(feature: str, first: int, last: int) -> str:
+    """Name neighbouring bins by the numbers that they begin and end with."""
     if feature == "confidence":
         return f"confidence {confidence_from(first):.4g} to {confidence_from(last):.4g}"
     unit = "ms" if feature == "latency_ms" else "characters"
@@ -67,10 +87,15 @@ def length(seconds: float) -> str:
     return f"{seconds / 3600.0:.3g} h"
 
 
-def contributors(feature: str, reference: Reference, judged: Judgement) -> tuple[Contributor, ...]:
-    """Return what moved most, first."""
+def contributors(
+    feature: str,
+    reference: Reference,
+    judged: Judgement,
+    topics: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Contributor, ...]:
+    """Return what moved most, first; `topics` says what to call the cells of that feature."""
     found = [
-        Contributor(tuple(cells), name_of(feature, cells), before, float(now), float(score))
+        Contributor(tuple(cells), name_of(feature, cells, topics), before, float(now), float(score))
         for cells, before, now, score in zip(
             reference.groups, reference.shares, judged.shares, judged.scores, strict=True
         )

@@ -41,6 +41,7 @@ def looks(*watermarks: float | None) -> list[float]:
     monitor: Any = SimpleNamespace(
         consume=Consumer(*watermarks),
         label=SimpleNamespace(once=lambda _now: SimpleNamespace(labelled=0)),
+        embed=None,
         evaluate=SimpleNamespace(once=evaluate),
     )
     policy: Any = SimpleNamespace(decide=lambda _now: None)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from monitor.canaries import CanarySettings
 from monitor.config import ChannelTable, MonitorSettings
-from monitor.drift import DriftSettings
+from monitor.drift import DriftSettings, EmbedderSettings
 from monitor.gold import GoldSettings
 from monitor.pipeline import PipelineSettings
 from monitor.sources.kafka_settings import KafkaSettings
@@ -47,6 +47,7 @@ def keys() -> set[str]:
         GoldSettings,
         CanarySettings,
         DriftSettings,
+        EmbedderSettings,
         PipelineSettings,
         KafkaSettings,
         HttpTeacherSettings,

@@ -8,15 +8,24 @@ import msgspec
 import numpy as np
 import pytest
 
-from monitor.drift import Contributor, Drift, DriftFinding, DriftSettings, explain
+from monitor.drift import (
+    Contributor,
+    Drift,
+    DriftFinding,
+    DriftSettings,
+    EmbedderSettings,
+    explain,
+)
 from monitor.drift.evidence import POWERS, carry_on, e_value, threshold
-from monitor.drift.reading import FEATURES, Reading
+from monitor.drift.reading import EMBEDDED, FEATURES, Reading
 from monitor.drift.reference import fit, judge
+from monitor.drift.topics import EmbeddedSlice
 from monitor.features import CONFIDENCE_EDGES, SIZE_EDGES, bucket_of
 from schemas.windows import WindowSummary
 
 DAY = 86_400.0
 DAILY = DriftSettings(slice_seconds=DAY, reference=60)
+EMBEDDING = msgspec.structs.replace(DAILY, embedder=EmbedderSettings(model="somewhere"))
 CLASSES = {"refund": 0.30, "delivery": 0.04, "account": 0.36, "fees": 0.20, "rare": 0.10}
 
 
@@ -222,8 +231,97 @@ def test_a_feature_that_moves_is_told_once_within_a_week_and_no_other(
     assert drift.drifted == (feature,)
 
 
+#: what sampled tickets are about: shares of cells in clean slices
+CELLS: Mapping[str, Mapping[Any, float]] = {
+    "topics": {"0": 0.6, "1": 0.3, "2": 0.1},
+    "novelty": {"0": 0.5, "1": 0.25, "2": 0.15, "3": 0.1},
+}
+TOPICS = {"0": "tickets like “lost card”", "1": "tickets like “fees”", "2": "tickets like “pin”"}
+EMBEDDED_MOVES = [
+    ("topics", {"0": 0.45, "1": 0.3, "2": 0.25}, "tickets like “pin” "),
+    ("novelty", {"0": 0.3, "1": 0.25, "2": 0.15, "3": 0.3}, "tickets unlike any before "),
+]
+
+
+def embedded(
+    seed: int, days: int, first: int = 0, *, n: int = 100, topic_map: str = "m", **changes: Any
+) -> list[EmbeddedSlice]:
+    rng = np.random.default_rng(seed)
+    return [
+        EmbeddedSlice(
+            start=number * DAY,
+            topic_map=topic_map,
+            readings={
+                name: Reading(n, drawn(rng, n, changes.get(name, shares)))
+                for name, shares in CELLS.items()
+            },
+        )
+        for number in range(first, first + days)
+    ]
+
+
 def test_every_feature_has_a_move_that_is_tested() -> None:
-    assert {feature for feature, _, _ in MOVES} == set(FEATURES)
+    assert {feature for feature, _, _ in [*MOVES, *EMBEDDED_MOVES]} == set(FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("feature", "shares", "said"), EMBEDDED_MOVES, ids=[m[0] for m in EMBEDDED_MOVES]
+)
+def test_what_tickets_are_about_is_told_by_example_when_it_moves(
+    feature: str, shares: Mapping[str, float], said: str
+) -> None:
+    drift = Drift(EMBEDDING)
+    assert drift.read(embedded(1, 80), TOPICS) == []
+    (found,) = drift.read(embedded(2, 10, first=80, **{feature: shares}), TOPICS)
+    assert (found.feature, found.severity) == (feature, "warn")
+    assert 80 * DAY <= found.since < found.at <= 87 * DAY
+    assert found.sentence.startswith(f"drift of {feature}: {said}")
+    assert "against 6,000 sampled before" in found.sentence
+    assert drift.drifted == (feature,)
+
+
+def test_slices_of_few_texts_are_put_together_until_they_say_something() -> None:
+    drift = Drift(EMBEDDING)
+    assert drift.read(embedded(1, 4 * 60, n=5), TOPICS) == []
+    assert "topics" not in drift.learning
+    moved = {"topics": {"0": 0.1, "1": 0.1, "2": 0.8}}
+    found, *_ = drift.read(embedded(2, 4 * 8, first=4 * 60, n=5, **moved), TOPICS)
+    # twenty texts are four days of them
+    assert (found.at - found.since) / DAY in {4.0, 28.0}
+    assert found.since >= 4 * 60 * DAY
+
+
+def test_with_another_map_what_tickets_are_about_begins_anew_and_all_else_goes_on() -> None:
+    drift = Drift(EMBEDDING)
+    drift.update(clean(70), model="m1")
+    drift.read(embedded(1, 70), TOPICS)
+    assert drift.learning == {}
+    drift.read(embedded(2, 20, topic_map="n"), TOPICS)
+    assert drift.learning == {"topics": 40, "novelty": 40}
+    assert drift.embedded_until == 20 * DAY
+
+
+def test_reading_texts_late_and_in_pieces_changes_nothing() -> None:
+    slices = embedded(1, 130, n=15) + embedded(2, 16, first=130, n=15, topics={"2": 1.0})
+    whole, pieces = Drift(EMBEDDING), Drift(EMBEDDING)
+    expected = whole.read(slices, TOPICS)
+    found = []
+    for one in slices:
+        found += pieces.read([one], TOPICS)
+        pieces = Drift.restore(EMBEDDING, pieces.state())
+    assert found == expected != []
+    assert same_state(pieces, whole)
+
+
+def test_without_an_embedder_nothing_of_it_is_watched_and_the_budget_is_the_others() -> None:
+    assert set(Drift(DAILY).learning) == set(FEATURES) - set(EMBEDDED)
+    drift = Drift(EMBEDDING)
+    drift.update(clean(70), model="m1")
+    drift.read(embedded(1, 70), TOPICS)
+    # switched off, and later on again: what the others learned is kept
+    without = Drift.restore(DAILY, drift.state())
+    assert without.learning == {}
+    assert Drift.restore(EMBEDDING, without.state()).learning == {}
 
 
 def test_what_moved_most_is_named_with_its_shares() -> None:

@@ -144,6 +144,13 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "embedded_slice",
+        sa.Column("start", sa.Float(), nullable=False),
+        sa.Column("topic_map", sa.String(length=128), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("start", name=op.f("pk_embedded_slice")),
+    )
+    op.create_table(
         "estimate",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
