@@ -14,6 +14,8 @@ ship (of Evidently and NannyML the rules, rewritten here: neither installs on a 
 today): PSI > 0.1, Jensen-Shannon distance > 0.1, chi-squared p < 0.05, Kolmogorov-Smirnov p < 0.05
 on numbers. They tell each day anew, so what is counted for them is alarm days.
 
+What embeddings of sampled tickets add is in `bench_embeddings`.
+
 The default of `slack` was chosen on these very days, among about a dozen settings; its rows show
 what less of it costs. The rates of the real days are of one history: a few things told more or
 less, by a hair, move them by half a one a year.
@@ -31,7 +33,7 @@ import time
 import timeit
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
@@ -39,7 +41,7 @@ import numpy as np
 from scipy import stats
 
 from monitor.drift import Drift, DriftFinding, DriftSettings, explain
-from monitor.drift.reading import FEATURES
+from monitor.drift.reading import FEATURES, readings
 from monitor.features import Features, words_of
 from schemas.windows import WindowSummary
 
@@ -66,6 +68,7 @@ EXPECTED = ("add-on certificate", "Proton redesign", "Firefox 98", "topics repla
 class Ticket:
     """A ticket with what the student said about it."""
 
+    id: str
     day: dt.date
     text: str
     topic: str
@@ -80,6 +83,7 @@ def tickets() -> list[Ticket]:
         rows = [json.loads(line) for line in lines]
     read = [
         Ticket(
+            str(row["id"]),
             dt.date.fromisoformat(row["ts"][:10]),
             row["text"],
             row.get("label", "none"),
@@ -114,16 +118,7 @@ def answered(asked: Sequence[Ticket]) -> list[Ticket]:
         share = np.exp(score - score.max())
         share /= share.sum()
         best = int(share.argmax())
-        result.append(
-            Ticket(
-                ticket.day,
-                ticket.text,
-                ticket.topic,
-                ticket.system,
-                topics[best],
-                float(share[best]),
-            )
-        )
+        result.append(replace(ticket, answer=topics[best], confidence=float(share[best])))
     return result
 
 
@@ -173,10 +168,10 @@ def days(asked: Sequence[Ticket], order: np.ndarray) -> Iterator[tuple[dt.date, 
 def _table(window: WindowSummary, systems: list[WindowSummary], feature: str) -> dict[str, int]:
     if feature == "segments":
         return {w.segment: w.pairs for w in systems}
-    return dict(FEATURES[feature].read(window).counts)
+    return dict(readings(window)[feature].counts)
 
 
-def _aligned(reference: dict[str, int], day: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+def aligned(reference: dict[str, int], day: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """Two histograms over the same cells: twenty quantile bins or the classes, as the tools do."""
     cells = sorted({*reference, *day})
     return np.array([reference.get(c, 0) for c in cells]), np.array([day.get(c, 0) for c in cells])
@@ -268,7 +263,7 @@ def run(stream: Stream) -> tuple[dict[str, Told], dict[float, list[DriftFinding]
             if number < REFERENCE:
                 reference[feature].update(table)
                 continue
-            was, now = _aligned(reference[feature], table)
+            was, now = aligned(reference[feature], table)
             for name, rule in PEERS.items():
                 if name.startswith("KS") and not FEATURES[feature].ordered:
                     continue
@@ -279,8 +274,8 @@ def run(stream: Stream) -> tuple[dict[str, Told], dict[float, list[DriftFinding]
 
 
 def measured() -> list[str]:
-    """Return the features that these tickets have."""
-    return [name for name in FEATURES if name != "latency_ms"]
+    """Return the features of all traffic that these tickets have."""
+    return [name for name in DriftSettings().features if name != "latency_ms"]
 
 
 def table(title: str, told: dict[str, Told]) -> None:
