@@ -24,6 +24,9 @@ from monitor.estimation.wording import number, percent
 #: slowly that the baseline has absorbed it before.
 RISES = (1.5, 2.2, 4.0)
 
+#: and the share of the money that each of these gamblers is given
+PURSES = (1 / 3, 1 / 3, 1 / 3)
+
 #: labels of which the first baseline is made: before, it says nothing
 REFERENCE = 2000
 
@@ -88,7 +91,7 @@ class _State(msgspec.Struct, array_like=True):
     #: blocks sealed since the baseline was made
     blocks: int = 0
     block: Block = msgspec.field(default_factory=Block)
-    #: log of each gambler's money
+    #: log of what each gambler made of every 1 that he was given
     wealth: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RISES))
     #: running mean of x^2, and blocks that it knows
     squares: float = 0.0
@@ -108,7 +111,7 @@ class Change:
 
         m = (mean + 0.5 standard errors) (1 + slack)
 
-    with new money 1 for each gambler at the beginning of each block. It warns, and never pages:
+    with new money of 1, shared among the gamblers, at the beginning of each block. It warns, and never pages:
     what was accepted may not have been left. One warning a generation (latched): it then says no
     more until the student, the teacher or the contract changes, though the level may rise further.
     A fall is no finding.
@@ -174,8 +177,8 @@ class Change:
 
     @property
     def log_e(self) -> float:
-        """Log of the mean of the gamblers' money."""
-        return shared(self._state.wealth)
+        """Log of the money of all gamblers."""
+        return shared(self._state.wealth, PURSES)
 
     def update(self, values: Sequence[Scores]) -> Finding | None:
         """Take closed windows in order; return the warning that they led to."""

@@ -12,6 +12,7 @@ from monitor.detectors.finding import Finding, fingerprint
 from monitor.estimation.betting import (
     HARMS,
     PRIOR_BLOCKS,
+    PURSES,
     Block,
     distance,
     paid_in,
@@ -64,7 +65,7 @@ class _State(msgspec.Struct, array_like=True):
     #: blocks sealed so far, and the one that is open
     blocks: int = 0
     block: Block = msgspec.field(default_factory=Block)
-    #: log of each gambler's money
+    #: log of what each gambler made of every 1 that he was given
     wealth: list[float] = msgspec.field(
         default_factory=lambda: [math.log(restart_share(0))] * len(HARMS)
     )
@@ -147,7 +148,7 @@ class Level:
     @property
     def log_e(self) -> float:
         """The evidence against "within tolerance": log of the wealth won from 1."""
-        return shared(self._state.wealth)
+        return shared(self._state.wealth, PURSES)
 
     def update(self, values: Sequence[Scores]) -> Finding | None:
         """Take closed windows in order; return the page or warning that they led to."""

@@ -31,6 +31,10 @@ from schemas.windows import Moments
 #: harms that the stakes of the tolerance alarm are best for, as multiples of the tolerance
 HARMS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
 
+#: and the share of the money that each of these gamblers begins with: the middle ones, whose
+#: neighbours cover for them on both sides, are of use for more harms than the outer ones
+PURSES = (1 / 12, 2 / 12, 3 / 12, 3 / 12, 2 / 12, 1 / 12)
+
 #: a stake may lose at most this share of the money on the lowest score that there can be
 MOST_AT_RISK = 0.9
 
@@ -134,11 +138,20 @@ def winnings(scores: Scores, limit: float, staked: Sequence[float]) -> list[floa
     return [float(won) for won in (logs * counts).sum(axis=1)]
 
 
-def shared(wealth: Sequence[float]) -> float:
-    """Return the log of the money of all gamblers, who began with equal shares of 1."""
-    return float(np.logaddexp.reduce(wealth)) - math.log(len(wealth))
+def shared(wealth: Sequence[float], purses: Sequence[float]) -> float:
+    """Return the log of the money of all gamblers together.
+
+    Parameters
+    ----------
+    wealth: log of what each has made of every 1 that he was given.
+    purses: his share of what is given out; they sum to 1.
+
+    >>> round(math.exp(shared([0.0, math.log(5)], [0.25, 0.75])), 3)
+    4.0
+    """
+    return float(np.logaddexp.reduce(np.add(wealth, np.log(purses))))
 
 
 def paid_in(wealth: Sequence[float], share: float) -> list[float]:
-    """Return the log wealth of the gamblers after each was given his part of new money."""
+    """Return the log wealth of the gamblers, each for every 1 of his, after new money came in."""
     return [float(money) for money in np.logaddexp(wealth, math.log(share))]

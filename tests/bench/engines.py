@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from monitor.detectors import change as change_detector
 from monitor.detectors.change import (
     DELAY,
     HORIZON,
@@ -27,6 +28,7 @@ from monitor.estimation.betting import (
     MEMORY,
     MOST_AT_RISK,
     PRIOR_BLOCKS,
+    PURSES,
     restart_share,
     stakes,
     uniform_variance,
@@ -69,7 +71,7 @@ def level_on_labels(
         excess = losses[:, start : start + BLOCK, None] - tolerance
         fresh = share(block)  # type: ignore[operator]
         inside = (money + fresh)[:, None, :] * np.cumprod(1 + lam * excess, axis=1)
-        first = np.minimum(first, start + first_true(inside.mean(axis=2) >= needed))
+        first = np.minimum(first, start + first_true(inside @ PURSES >= needed))
         money = np.minimum(inside[:, -1], 1e200)
     return first
 
@@ -94,7 +96,7 @@ def change_on_labels(losses: Floats, slack: float, needed: float = HORIZON / ALP
         part = losses[:, block * BLOCK : (block + 1) * BLOCK]
         excess = part[:, :, None] - limit[:, None, None]
         inside = (money + 1)[:, None, :] * np.cumprod(1 + lam[:, None, :] * excess, axis=1)
-        found = block * BLOCK + first_true(inside.mean(axis=2) >= needed)
+        found = block * BLOCK + first_true(inside @ change_detector.PURSES >= needed)
         first = np.minimum(first, found)
         money = np.minimum(inside[:, -1], 1e200)
         squares += (part.mean(axis=1) - squares) / (min(block, MEMORY) + 1)
@@ -107,8 +109,9 @@ def change_on_labels(losses: Floats, slack: float, needed: float = HORIZON / ALP
 class _OnTickets:
     """What the two detectors share: the open block of each run, and what it is betting."""
 
-    def __init__(self, runs: int, gamblers: int) -> None:
-        self.wealth = np.zeros((runs, gamblers))
+    def __init__(self, runs: int, purses: Sequence[float]) -> None:
+        self.wealth = np.zeros((runs, len(purses)))
+        self.purses = np.array(purses)
         self.blocks = np.zeros(runs, dtype=int)
         self.labels = np.zeros(runs, dtype=int)
         self.tickets = np.zeros(runs, dtype=int)
@@ -145,14 +148,14 @@ class _OnTickets:
     def log_e(self) -> Floats:
         """The evidence of each run."""
         top = self.wealth.max(axis=1)
-        return np.asarray(top + np.log(np.exp(self.wealth - top[:, None]).mean(axis=1)))
+        return np.asarray(top + np.log(np.exp(self.wealth - top[:, None]) @ self.purses))
 
 
 class LevelOnTickets(_OnTickets):
     """`level` of many runs."""
 
     def __init__(self, runs: int, tolerance: float) -> None:
-        super().__init__(runs, len(HARMS))
+        super().__init__(runs, PURSES)
         self.tolerance = tolerance
         self.variance: Floats | None = None
         self.wealth += math.log(restart_share(0))
@@ -191,7 +194,7 @@ class ChangeOnTickets(_OnTickets):
     """`change` of many runs."""
 
     def __init__(self, runs: int, slack: float) -> None:
-        super().__init__(runs, len(RISES))
+        super().__init__(runs, change_detector.PURSES)
         self.slack = slack
         self.second = np.zeros(runs)
         self.known = np.zeros(runs, dtype=int)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.detectors.finding import Finding
 from monitor.detectors.level import Level, LevelSettings
-from monitor.estimation.betting import BLOCK, HARMS, restart_share
+from monitor.estimation.betting import BLOCK, HARMS, PURSES, restart_share
 from monitor.estimation.scores import Scores, plain, score
 
 
@@ -102,7 +102,7 @@ def per_label_evidence(labels: np.ndarray, tolerance: float) -> np.ndarray:
         if index % BLOCK == 0:
             money += restart_share(index // BLOCK)
         money *= 1 + lam * (label - tolerance)
-        seen.append(np.log(money.mean()))
+        seen.append(np.log(money @ PURSES))
     return np.array(seen)
 
 

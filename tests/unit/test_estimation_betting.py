@@ -10,8 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
+from monitor.detectors import change
 from monitor.detectors.level import Level, LevelSettings
-from monitor.estimation.betting import BLOCK, HARMS, restart_share, stakes
+from monitor.estimation.betting import BLOCK, HARMS, PURSES, restart_share, stakes
 from monitor.estimation.scores import Scores, plain, score
 
 #: labels whose 2^n outcomes are all tried
@@ -104,6 +105,12 @@ def test_all_the_money_that_ever_comes_in_is_one() -> None:
     assert shares == sorted(shares, reverse=True)
     # telescoping: what is still to come after block B is half of (B+1)^-0.1
     assert sum(shares) == pytest.approx(1 - 0.5 * 5000**-0.1)
+
+
+@pytest.mark.parametrize("purses", [PURSES, change.PURSES])
+def test_the_gamblers_share_all_of_the_money_and_no_more(purses: tuple[float, ...]) -> None:
+    assert min(purses) > 0
+    assert math.fsum(purses) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("tolerance", [0.001, 0.02, 0.1, 0.3, 0.9])
