@@ -25,7 +25,7 @@ from monitor.loops.planning import replan
 from monitor.loops.slices import Slice, judged_until, ready
 from monitor.loops.teaching import TeachingSettings
 from monitor.planning import SamplingSettings
-from monitor.store import evaluation, judging, notifying
+from monitor.store import evaluation, judging, notifying, planning
 from schemas.contract import QualityContract
 from schemas.journal import Leadership, check_leadership, lead, snapshot
 from schemas.signals import Signal
@@ -80,12 +80,7 @@ class EvaluateLoop:
         ------
         FencedError: another process leads now; nothing of this turn was written.
         """
-        settings = self._settings
-        with self._engine.begin() as connection:
-            leads = lead(connection, "evaluate", settings.owner, now, settings.lease_seconds)
-        if leads != self._leadership:
-            self._opinions.forget()
-        self._leadership = leads
+        leads = self._lead(now)
         if leads is None:
             return EvaluateTurn(led=False, judged=0, signals=())
         try:
@@ -99,6 +94,18 @@ class EvaluateLoop:
             self._opinions.forget()
             raise
         return turn
+
+    def _lead(self, now: float) -> Leadership | None:
+        settings = self._settings
+        with self._engine.begin() as connection:
+            leads = lead(connection, "evaluate", settings.owner, now, settings.lease_seconds)
+            if leads is not None and leads != self._leadership:
+                # not in the snapshot: consumers that start at the same time publish it too
+                planning.newest_or(connection, settings.sampling.plan(), now)
+        if leads != self._leadership:
+            self._opinions.forget()
+        self._leadership = leads
+        return leads
 
     def _judge(self, connection: sa.Connection, now: float) -> EvaluateTurn:
         """Let everybody who watches see what is new.

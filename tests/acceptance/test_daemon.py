@@ -12,61 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from factories import START, traffic
 
-from schemas.events import Ticket, encode
-from tests.daemon_rig import House, pairs
-
-CONFIG = """
-[journal]
-url = "sqlite:///{root}/proctord.db"
-[contract]
-tolerance = 0.1
-[task]
-labels = ["a", "b"]
-[source]
-root = "{root}/events"
-checkpoint_seconds = 0.2
-[pipeline]
-max_past_seconds = 1e9
-window_seconds = 20.0
-[sampling]
-random_rate = 0.5
-[teacher]
-kind = "scripted"
-file = "{root}/answers.jsonl"
-deadline_seconds = 1e9
-[evaluation]
-tick_seconds = 0.2
-[registry]
-root = "{root}/registry"
-[retrain]
-tick_seconds = 0.5
-"""
-
-
-class FileHouse(House):
-    """A house whose production writes to files."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root, CONFIG.format(root=root))
-        self.written = 0
-        (root / "answers.jsonl").write_text("")
-
-    def write(self, outputs: list[str]) -> None:
-        """Production goes on: the teacher would say "a" to all of it."""
-        events = traffic(outputs, start=START + self.written, model=f"m{self.written}")
-        self.written += len(outputs)
-        for event in events:
-            stream = "tickets" if isinstance(event, Ticket) else "answers"
-            path = self.root / "events" / stream / "log.jsonl"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(encode(event) + b"\n")
-            if isinstance(event, Ticket):
-                row = {"id": event.ticket_id, "text": event.text, "teacher": {"label": "a"}}
-                with (self.root / "answers.jsonl").open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+from tests.daemon_rig import FileHouse, pairs
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from schemas.journal import ensure_schema, open_journal
-from tests.postgres_rig import Server, postgres
-
-__all__ = ["postgres"]
+from tests.postgres_rig import Server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

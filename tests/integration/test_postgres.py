@@ -286,16 +286,14 @@ def test_an_evaluator_whose_lease_passed_on_during_its_turn_writes_nothing(
     drain(consumer(engine))
     while labeller(engine).once(NOW).labelled:
         """Go on."""
-    lead = journal.lead
+    check = journal.check_leadership
 
-    def and_freeze(connection: sa.Connection, *lease: object) -> journal.Leadership | None:
-        found = lead(connection, *lease)
-        connection.commit()
+    def sleep_first(connection: sa.Connection, leadership: journal.Leadership) -> None:
         with second.begin() as other:
-            assert lead(other, "evaluate", "successor", NOW + 100, 15.0) is not None
-        return found
+            journal.lead(other, "evaluate", "successor", NOW + 100, 15.0)
+        check(connection, leadership)
 
-    monkeypatch.setattr("monitor.loops.evaluate.lead", and_freeze)
+    monkeypatch.setattr("monitor.loops.evaluate.check_leadership", sleep_first)
     with pytest.raises(FencedError):
         evaluator(engine).once(NOW)
     monkeypatch.undo()
