@@ -140,7 +140,9 @@ class Monitor:
                 stale_seconds=settings.evaluation.stale_seconds,
             ),
         )
-        self.notify = NotifyLoop(engine, make_channels(settings) if channels is None else channels)
+        self.notify = NotifyLoop(
+            engine, make_channels(settings) if channels is None else channels, owner
+        )
 
     def start(self, supervisor: Supervisor, only: frozenset[str] = frozenset(LOOPS)) -> None:
         """Let the named loops turn, each in a thread of its own."""

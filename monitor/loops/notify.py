@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -10,18 +11,30 @@ from monitor.alerts.channels import Channel
 from monitor.alerts.retry import next_attempt
 from monitor.store import notifying
 from schemas.errors import DeliveryError
+from schemas.journal import lead
+
+#: seconds after which another process may send, where this one is not heard of any more
+LEASE: Final = 15.0
 
 
 class NotifyLoop:
-    """Sends what is due. A channel that fails holds up no other."""
+    """Sends what is due, one process at a time. A channel that fails holds up no other.
 
-    def __init__(self, engine: sa.Engine, channels: Mapping[str, Channel]) -> None:
+    Parameters
+    ----------
+    owner: this process, as the journal knows it.
+    """
+
+    def __init__(self, engine: sa.Engine, channels: Mapping[str, Channel], owner: str) -> None:
         self._engine = engine
         self._channels = channels
+        self._owner = owner
 
     def once(self, now: float) -> int:
-        """Send what is due; return how many arrived."""
+        """Send what is due; return how many arrived: none while another process sends."""
         with self._engine.begin() as connection:
+            if lead(connection, "notify", self._owner, now, LEASE) is None:
+                return 0
             notifying.forget_others(connection, self._channels)
             waiting = notifying.due(connection, now, self._channels, limit=100)
         failing: set[str] = set()

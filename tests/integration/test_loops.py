@@ -484,7 +484,7 @@ def paged(engine: sa.Engine) -> float:
 def test_a_student_that_left_its_bounds_is_told_of_once(engine: sa.Engine) -> None:
     now = paged(engine)
     phone = Phone()
-    loop = NotifyLoop(engine, {"phone": phone})
+    loop = NotifyLoop(engine, {"phone": phone}, "a")
     assert loop.once(now) == 1
     evaluator(engine).once(now + 20)
     assert loop.once(now + 20) == 0
@@ -511,7 +511,7 @@ def test_more_labels_are_wanted_while_the_student_is_out_of_bounds(engine: sa.En
 def test_a_notification_that_fails_is_tried_again_later(engine: sa.Engine) -> None:
     now = paged(engine)
     phone = Phone(fail=1)
-    loop = NotifyLoop(engine, {"phone": phone})
+    loop = NotifyLoop(engine, {"phone": phone}, "a")
     assert loop.once(now) == 0
     assert loop.once(now + 1) == 0, "not before the wait is over"
     assert loop.once(now + 60) == 1
@@ -520,13 +520,28 @@ def test_a_notification_that_fails_is_tried_again_later(engine: sa.Engine) -> No
 def test_a_crash_between_sending_and_noting_it_repeats_the_same_key(engine: sa.Engine) -> None:
     now = paged(engine)
     phone = Phone()
-    loop = NotifyLoop(engine, {"phone": phone})
+    loop = NotifyLoop(engine, {"phone": phone}, "a")
     with engine.begin() as connection:
         (due,) = notifying.due(connection, now, ["phone"], 10)
     phone.send(due.notification)  # and the process dies here
     assert loop.once(now) == 1
     first, second = phone.heard
     assert first.idempotency_key == second.idempotency_key
+
+
+def test_two_that_could_send_page_once(engine: sa.Engine) -> None:
+    now = paged(engine)
+    first, second = Phone(), Phone(fail=9)
+
+    class Slow(Phone):
+        """While it sends, the other process looks too."""
+
+        def send(self, notification: Notification) -> None:
+            assert NotifyLoop(engine, {"phone": second}, "b").once(now) == 0
+            first.send(notification)
+
+    assert NotifyLoop(engine, {"phone": Slow()}, "a").once(now) == 1
+    assert (len(first.heard), second.fail) == (1, 9), "the second did not even try"
 
 
 def alert_names(engine: sa.Engine) -> set[str]:
@@ -541,7 +556,7 @@ def test_a_channel_that_fails_and_is_removed_is_no_trouble_any_more(engine: sa.E
         notifying.mark_failed(connection, due.row_id, next_attempt_at=None, error="410")
     evaluator(engine).once(now + 20)
     assert "NotificationsFailing" in alert_names(engine)
-    assert NotifyLoop(engine, {}).once(now + 40) == 0
+    assert NotifyLoop(engine, {}, "a").once(now + 40) == 0
     evaluator(engine).once(now + 60)
     assert "NotificationsFailing" not in alert_names(engine)
 
