@@ -25,7 +25,9 @@ from schemas.errors import ConfigError
 PREFIX = "PROCTORD_"
 
 #: Variables that start like a setting and are none: tests, tools and the place of the file.
-RESERVED = frozenset({"PROCTORD_CONFIG", "PROCTORD_DATA", "PROCTORD_KAFKA_HOME"})
+RESERVED = frozenset(
+    {"PROCTORD_CONFIG", "PROCTORD_DATA", "PROCTORD_KAFKA_HOME", "PROCTORD_POSTGRES_BIN"}
+)
 
 
 class Section(BaseModel):

@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 
 from schemas import journal, tables
 from schemas.errors import (
+    ConfigError,
     DependencyDownError,
     FencedError,
     HeldElsewhereError,
@@ -49,6 +50,22 @@ def test_a_journal_that_cannot_be_opened_is_a_dependency_that_is_down() -> None:
     engine = journal.open_journal("sqlite:////nowhere/at/all/journal.db")
     with pytest.raises(DependencyDownError):
         journal.ensure_schema(engine)
+
+
+@pytest.mark.parametrize(
+    ("prose", "url", "told"),
+    [
+        ("another kind of database", "mysql://kim@host/db", "not in mysql"),
+        ("a file instead of a URL", "proctord.db", "URL"),
+        ("a driver that nobody has", "postgresql+odd://kim@host/db", "odd"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_a_configuration_error(
+    prose: str, url: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told) as refused:
+        journal.open_journal(url)
+    assert "write sqlite:///FILE" in str(refused.value), prose
 
 
 def test_only_one_holder_leads_until_its_lease_expires(engine: sa.Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -186,6 +187,17 @@ def test_a_database_that_lets_nobody_in_is_a_dependency_that_is_down(
     with pytest.raises(DependencyDownError) as refused:
         journal.ensure_schema(engine)
     assert "check `journal.url`" in str(refused.value), prose
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_beyond_what_the_url_allows() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        engine = journal.open_journal(
+            f"postgresql+psycopg://kim:secret@127.0.0.1:{port}/db?connect_timeout=2"
+        )
+        with pytest.raises(DependencyDownError, match="timeout") as down:
+            journal.ensure_schema(engine)
+    assert "secret" not in str(down.value)
 
 
 # --- one state -------------------------------------------------------------------------------
