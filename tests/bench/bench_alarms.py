@@ -30,13 +30,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitor.detectors.change import HORIZON, ChangeSettings
+from monitor.detectors.change import ChangeSettings
 from monitor.detectors.level import Level, LevelSettings
 from monitor.estimation.scores import Scores
 from monitor.estimation.weights import share_out
 from tests.bench.engines import (
-    ALPHA,
     DELTA,
+    WARNED,
     ChangeOnTickets,
     LevelOnTickets,
     change_on_labels,
@@ -269,10 +269,10 @@ class TicketFigures(NamedTuple):
 
 FORMS: dict[str, tuple[Callable[[int], Form], float]] = {
     "level": (lambda runs: LevelOnTickets(runs, 0.10), 1 / DELTA),
-    "change, slack 0": (lambda runs: ChangeOnTickets(runs, 0.0), HORIZON / ALPHA),
+    "change, slack 0": (lambda runs: ChangeOnTickets(runs, 0.0), WARNED),
     "change, as shipped": (
         lambda runs: ChangeOnTickets(runs, ChangeSettings().slack),
-        HORIZON / ALPHA,
+        WARNED,
     ),
 }
 

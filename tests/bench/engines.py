@@ -13,6 +13,7 @@ import numpy as np
 
 from monitor.detectors import change as change_detector
 from monitor.detectors.change import (
+    CAUTION,
     DELAY,
     HORIZON,
     MARGIN,
@@ -49,6 +50,8 @@ from tests.bench.streams import (
 
 DELTA = 0.01
 ALPHA = 0.1
+#: money at which `change` warns
+WARNED = CAUTION * HORIZON / ALPHA
 
 
 def first_true(alarms: np.ndarray) -> Floats:
@@ -76,7 +79,7 @@ def level_on_labels(
     return first
 
 
-def change_on_labels(losses: Floats, slack: float, needed: float = HORIZON / ALPHA) -> Floats:
+def change_on_labels(losses: Floats, slack: float, needed: float = WARNED) -> Floats:
     """Index of the label at which each run warns; whole blocks of labels only."""
     runs, blocks = len(losses), losses.shape[1] // BLOCK
     known = REFERENCE // BLOCK

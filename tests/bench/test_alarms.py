@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitor.detectors.change import HORIZON
 from tests.bench import bench_alarms as bench
-from tests.bench.engines import ALPHA, DELTA, change_on_labels, disagreements, level_on_labels
+from tests.bench.engines import (
+    ALPHA,
+    DELTA,
+    WARNED,
+    change_on_labels,
+    disagreements,
+    level_on_labels,
+)
 from tests.bench.peers import STEP, latched, of_river
 from tests.bench.streams import active_plan, base_world, concept, covariate, draw, uniform_plan
 
@@ -55,13 +61,13 @@ def test_change_warns_as_fast_as_it_did(after: float, low: float, high: float) -
 def test_change_warns_falsely_less_often_than_it_says() -> None:
     """At a tenth of the threshold: 20,000 labels hold as many false warnings as 200,000 do."""
     calm = draw(np.full(20_000, 0.08), RUNS, seed=5)
-    warned = np.isfinite(change_on_labels(calm, 0.0, HORIZON / ALPHA / 10)).mean()
+    warned = np.isfinite(change_on_labels(calm, 0.0, WARNED / 10)).mean()
     assert 0.02 <= warned <= 0.1
-    assert not np.isfinite(change_on_labels(calm, 0.2, HORIZON / ALPHA / 10)).any()
+    assert not np.isfinite(change_on_labels(calm, 0.2, WARNED / 10)).any()
 
 
 def test_labels_go_further_where_the_confidence_says_who_is_wrong() -> None:
-    """T2 and T4: 470 and 200 labels after a covariate step, 670 and 290 after new errors."""
+    """T2 and T4: 450 and 210 labels after a covariate step, 650 and 280 after new errors."""
     base = base_world(0.08)
     bands = {
         "level": ((covariate(base, 0.16), 380, 620), (concept(base, 0.16), 500, 840)),

@@ -63,27 +63,27 @@ def test_a_baseline_of_nothing_but_losses_breaks_nothing() -> None:
     assert watch([plain([1.0] * 50, at=0.0)] * 60)[1] == []
 
 
-def test_a_rise_does_not_count_as_normal_before_20_newer_blocks_were_sealed() -> None:
-    """The level is as it was while a change is 20 blocks old, and follows at 40 at the latest."""
-    calm = windows(0.1, REFERENCE + 40 * BLOCK, seed=7)
-    raised = windows(0.13, 65 * BLOCK, seed=8)
+def test_a_rise_does_not_count_as_normal_before_15_newer_blocks_were_sealed() -> None:
+    """The level is as it was while a change is 15 blocks old, and follows at 30 at the latest."""
+    calm = windows(0.1, REFERENCE + 45 * BLOCK, seed=7)
+    raised = windows(0.16, 65 * BLOCK, seed=8)
     change = Change(ChangeSettings(slack=1.0))
     change.update(calm)
     moments = []
     for start in range(0, len(raised), 5):
         change.update(raised[start : start + 5])
         moments.append(change._mean)
-    assert moments[0] == moments[19]
-    assert moments[39] < moments[0] + 0.001
-    assert moments[40] > moments[39] + 0.003
-    assert moments[60] > moments[40] + 0.002
+    assert moments[0] == moments[14]
+    assert moments[29] < moments[0] + 0.001
+    assert moments[30] > moments[29] + 0.003
+    assert moments[60] > moments[30] + 0.002
 
 
 def per_label(labels: np.ndarray, slack: float) -> float:
     """The statistic written for labels alone, in money; log of all money at the end."""
     money, blocks = np.zeros(len(RISES)), labels.reshape(-1, BLOCK)
     for index in range(REFERENCE // BLOCK, len(blocks)):
-        known = REFERENCE + max(0, (index * BLOCK - REFERENCE) // 1000 - 1) * 1000
+        known = REFERENCE + max(0, (index * BLOCK - REFERENCE) // 750 - 1) * 750
         mean = labels[:known].mean()
         squares = (labels[: index * BLOCK] ** 2).mean()
         error = math.sqrt((squares - mean**2) / known)
