@@ -618,7 +618,9 @@ def db_current(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 def _actor(by: str) -> str:
-    return by or f"{getpass.getuser()}@{os.uname().nodename}"
+    if len(by) > 128:
+        raise typer.BadParameter("--by: the audit holds 128 characters of a name")
+    return by or f"{getpass.getuser()}@{os.uname().nodename}"[:128]
 
 
 def _needed(reason: str) -> str:

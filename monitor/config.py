@@ -178,7 +178,8 @@ class AlertsTable(Section):
     repeat_seconds: float = Field(default=4 * 3600.0, gt=0)
     #: where people can look at this proctord, for links
     external_url: str = ""
-    channels: dict[str, ChannelTable] = Field(
+    #: their names stand in keys of the journal's outbox, which hold 128 characters
+    channels: dict[Annotated[str, Field(max_length=60)], ChannelTable] = Field(
         default_factory=lambda: {"terminal": ChannelTable(kind="stdout")}
     )
 

@@ -85,8 +85,9 @@ def test_who_is_no_approver_is_refused_before_anything_is_shown(house: House) ->
     assert house.standing() == "not_accepted"
 
 
-def test_nobody_accepts_without_a_reason(house: House) -> None:
+def test_nobody_accepts_without_a_reason_or_under_an_endless_name(house: House) -> None:
     assert house.accept(reason=" ").exit_code == 2
+    assert house.accept(by="e" * 129).exit_code == 2
     assert house.standing() == "not_accepted"
 
 

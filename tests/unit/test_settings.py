@@ -50,6 +50,11 @@ def test_one_file_serves_both_programs() -> None:
         ("kafka without a table", {"source": {"kind": "kafka"}}, "[source.kafka]"),
         ("http without a table", {"teacher": {"kind": "http"}}, "[teacher.http]"),
         ("recorded answers without a file", {"teacher": {"kind": "scripted"}}, "`file`"),
+        (
+            "a channel's name that no key can hold",
+            {"alerts": {"channels": {"c" * 61: {"kind": "stdout"}}}},
+            "at most 60 characters",
+        ),
         ("a rate of 200 %", {"sampling": {"random_rate": 2}}, "sampling.random_rate"),
         ("slices that cut a window", {"drift": {"slice_seconds": 900}}, "pipeline.window_seconds"),
         ("a season too short", {"drift": {"reference": 24}}, "reference is 24"),
