@@ -20,7 +20,7 @@ from monitor.drift.reading import Reading
 Vectors = NDArray[np.float32]
 
 #: Cells at most, and texts for each of them at least.
-MOST_CELLS: Final = 64
+MOST_CELLS: Final = 32
 TEXTS_A_CELL: Final = 10
 #: Each fifth text makes no cell: to those that made it a cell is nearer than to new ones.
 HELD_OUT: Final = 5

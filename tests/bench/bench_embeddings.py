@@ -9,6 +9,12 @@ asked: what `topics` and `novelty` tell by themselves, and which dated events th
 with them and without them: with them the others pay, because the budget is shared.
 
 Peers judge the same counts, in the same slices, by the thresholds of `bench_drift`.
+
+The number of cells was chosen on these days: 32 told three events of half of the tickets, 64 two.
+Tried and no better: cells in the order of a dendrogram, put together with their neighbours until a
+slice holds enough; the distance to the nearest text of the map in place of the nearest cell. On
+CLINC150 an old intent that grows to a tenth of 250 tickets an hour is mostly told within a day,
+five new intents that make a tenth together are not: no cell of theirs moves beyond `slack`.
 """
 
 from __future__ import annotations
