@@ -1,7 +1,8 @@
 """A PostgreSQL server for tests: one a session, in a directory of its own, and a database a test.
 
-The server's programs are looked for in `PROCTORD_POSTGRES_BIN`, on the path, and where Debian
-puts them. It refuses to run as root: there it runs as `postgres`, or as `nobody`.
+The server's programs are looked for in `PROCTORD_POSTGRES_BIN` alone where it is set, else on the
+path and where Debian puts them. As PostgreSQL refuses to run as root, it runs as `postgres` there,
+or as `nobody`.
 """
 
 from __future__ import annotations
@@ -177,10 +178,11 @@ def _programs() -> Path | None:
     told = os.environ.get("PROCTORD_POSTGRES_BIN")
     found = shutil.which("postgres")
     places = [
-        *([Path(told)] if told else []),
         *([Path(found).resolve().parent] if found else []),
         *sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True),
     ]
+    if told:
+        places = [Path(told)]
     return next((place for place in places if (place / "initdb").exists()), None)
 
 
