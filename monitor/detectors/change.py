@@ -116,10 +116,10 @@ class Change:
 
         m = (mean + 0.3 standard errors) (1 + slack)
 
-    with new money of 1, shared among the gamblers, at the beginning of each block. It warns, and never pages:
-    what was accepted may not have been left. One warning a generation (latched): it then says no
-    more until the student, the teacher or the contract changes, though the level may rise further.
-    A fall is no finding.
+    with new money of 1, shared among the gamblers, at the beginning of each block. It warns, and
+    never pages: what was accepted may not have been left. One warning a generation (latched): it
+    then says no more until the student, the teacher or the contract changes, though the level may
+    rise further. A fall is no finding.
 
     Guarantee: if, given the past, the mean of each score is at most the boundary, P(a warning
     within T blocks) <= weight * alpha * T / 4800, for every T. The baseline is an estimate, which

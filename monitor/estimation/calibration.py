@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.estimation.scores import expectation
+from monitor.estimation.scores import Belief, expectation
 from monitor.sampling import MOST_LEVELS, Risk, Stratum, log_odds
 
 #: fewer labels than this tell too little of one student's errors
@@ -40,6 +40,9 @@ CURVE_LABELS = 100.0
 
 #: labels after which a label counts for a third of what it did in the trust
 TRUST_LABELS = 2000
+
+#: variance of expectations below which all tickets count as expected to be alike
+LEAST_SPREAD = 1e-9
 
 #: probabilities of an error are kept so far from 0 and 1
 LEAST_RISK = 1e-3
@@ -194,44 +197,64 @@ def _cut(
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
-    """How far expectations held of late: the coefficient `eta` of the scores.
+    """How far expectations held of late: the line from a calibration to the scores' g.
 
-    The coefficient that would have made the variance of the scores least: 1 for expectations that
-    are right on average, 0 for some that have nothing to do with the losses. The sums fade, so
-    that a calibration that held for a year and holds no longer is not believed for another. To be
-    fair it must come from tickets that were judged before those it is used on.
+    The line that would have made the variance of the scores least: base 0 and trust 1 for
+    expectations that are right, the mean loss and trust 0 for some that have nothing to do with
+    the losses. The sums fade, so that a calibration that held for a year and holds no longer is
+    not believed for another. To be fair it must come from tickets that were judged before those
+    it is used on.
 
-    Source: Angelopoulos et al., PPI++ (arXiv 2311.01453), for unequal probabilities.
+    Source: Angelopoulos et al., PPI++ (arXiv 2311.01453), for unequal probabilities and with a
+    constant beside the prediction.
 
     >>> before = Trust()
-    >>> for _ in range(150):
-    ...     before = before.told(Stratum(0.2, 0.5), 0.0).told(Stratum(0.2, 0.5), 0.2)
-    >>> before.labels, round(before.eta, 2)
-    (300, 0.5)
+    >>> for _ in range(100):
+    ...     before = before.told(Stratum(0.2, 0.5), 0.2).told(Stratum(0.4, 0.5), 0.3)
+    ...     before = before.told(Stratum(0.6, 0.5), 0.4)
+    >>> before.labels, [round(share, 2) for share in before.belief]
+    (300, [0.1, 0.5])
     """
 
     labels: int = 0
-    #: sums over labels of (1 / pi) (1 / pi - 1) times loss and expectation, expectation squared
-    cross: float = 0.0
+    #: sums over labels of w = (1 / pi) (1 / pi - 1), and of w times the expectation, its square,
+    #: the loss, and the product of the two
+    weight: float = 0.0
+    expected: float = 0.0
     square: float = 0.0
+    loss: float = 0.0
+    cross: float = 0.0
 
     def told(self, stratum: Stratum, loss: float) -> Trust:
         """These sums with one more label; nothing is learned where nothing was expected."""
         if stratum.expected is None:
             return self
         pi = stratum.probability
-        expected = expectation(stratum.expected, pi, 1.0)
+        g = expectation(stratum.expected, pi, Belief(0.0, 1.0))
         weight = (1 / pi - 1) / pi
         kept = 1 - 1 / TRUST_LABELS
         return Trust(
             labels=self.labels + 1,
-            cross=kept * self.cross + weight * loss * expected,
-            square=kept * self.square + weight * expected**2,
+            weight=kept * self.weight + weight,
+            expected=kept * self.expected + weight * g,
+            square=kept * self.square + weight * g**2,
+            loss=kept * self.loss + weight * loss,
+            cross=kept * self.cross + weight * loss * g,
         )
 
     @property
-    def eta(self) -> float:
-        """The coefficient, in [0, 1]; 0 until there are `MIN_LABELS`."""
-        if self.labels < MIN_LABELS or self.square <= 0:
-            return 0.0
-        return min(1.0, self.cross / self.square)
+    def belief(self) -> Belief:
+        """The line; nothing is expected until there are `MIN_LABELS`."""
+        if self.labels < MIN_LABELS or self.weight <= 0:
+            return Belief(0.0, 0.0)
+        mean, expected = self.loss / self.weight, self.expected / self.weight
+        spread = self.square / self.weight - expected**2
+        covariance = self.cross / self.weight - mean * expected
+        trust = _share(covariance, spread) if spread > LEAST_SPREAD else 0.0
+        if trust * expected > mean:  # the best line would begin below 0
+            return Belief(0.0, _share(self.cross, self.square))
+        return Belief(mean - trust * expected, trust)
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, max(0.0, part / whole))

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -90,21 +91,32 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def expectation(calibrated: float, probability: float, trust: float) -> float:
+class Belief(NamedTuple):
+    """How a calibration is used: g = base + trust * calibrated; both lie in [0, 1].
+
+    Where it is not believed, all tickets are expected to be as bad as tickets are on average.
+    """
+
+    base: float
+    trust: float
+
+
+def expectation(calibrated: float, probability: float, belief: Belief) -> float:
     """Return g: a calibrated error probability, as far as it may be used.
 
     Parameters
     ----------
     calibrated: P(loss) in [0, 1], of a model fitted on earlier labels.
     probability: inclusion probability of the ticket, in (0, 1].
-    trust: eta in [0, 1]; 0 while nobody knows how good the calibration is.
+    belief: how good the calibration was of late.
 
     The cap keeps every score above `-DEEPEST`: without one, a single label of a ticket that was
     unlikely to be asked about could take all that a bet has won.
     """
+    believed = min(1.0, belief.base + belief.trust * calibrated)
     if probability >= 1:
-        return trust * calibrated
-    return trust * min(calibrated, DEEPEST * probability / (1 - probability))
+        return believed
+    return min(believed, DEEPEST * probability / (1 - probability))
 
 
 def score(expected: float, probability: float, loss: float | None) -> float:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from monitor.estimation.scores import Scores, expectation, score
+from monitor.estimation.scores import Belief, Scores, expectation, score
 from monitor.sampling import Stratum
 from schemas.windows import Moments, WindowSummary
 
@@ -44,7 +44,7 @@ def tally(
     strata_of: Callable[[int, str], Sequence[Stratum]],
     *,
     prior: float,
-    trust: Callable[[str], float | None],
+    belief: Callable[[str], Belief | None],
 ) -> list[Tally]:
     """Return what a window says, a student at a time.
 
@@ -55,8 +55,8 @@ def tally(
     strata_of: the table of a plan's version for a student.
     prior: what is expected of a ticket of which no calibration says more: the tolerance, so that
         tickets nobody asked about say nothing for or against it.
-    trust: how far a student's calibration is believed (`eta`), from earlier windows alone; None:
-        not at all yet.
+    belief: how far a student's calibration is believed, from earlier windows alone; None: not at
+        all yet.
     """
     found: dict[str, _Sum] = {}
     mine: dict[tuple[int, str], list[Drawn]] = {}
@@ -71,7 +71,7 @@ def tally(
             mine.get((int(version), model), ()),
             strata_of(int(version), model),
             prior=prior,
-            trust=trust(model),
+            belief=belief(model),
         )
     end = window.start + window.length
     return [Tally(model, total.scores(end), total.uniform) for model, total in found.items()]
@@ -95,12 +95,12 @@ class _Sum:
         strata: Sequence[Stratum],
         *,
         prior: float,
-        trust: float | None,
+        belief: Belief | None,
     ) -> None:
         expected = [
             prior
-            if stratum.expected is None or trust is None
-            else expectation(stratum.expected, stratum.probability, trust)
+            if stratum.expected is None or belief is None
+            else expectation(stratum.expected, stratum.probability, belief)
             for stratum in strata
         ]
         silent = Counter(counts)

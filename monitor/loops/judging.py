@@ -14,7 +14,7 @@ from monitor.detectors.finding import Finding, resume
 from monitor.detectors.level import Level, LevelSettings
 from monitor.estimation.calibration import MIN_LABELS, Trust
 from monitor.estimation.quality import JudgedWindow
-from monitor.estimation.scores import Scores
+from monitor.estimation.scores import Belief, Scores
 from monitor.estimation.since import describe, since
 from monitor.estimation.tally import Tally, tally
 from monitor.loops.attributing import explained
@@ -81,7 +81,7 @@ def judge(
     for one in slices:
         rows, segments = [], defaultdict(list)
         strata_of = _strata(connection, one.windows)
-        for window, told in _tallies(one, contract, strata_of, trusts.eta):
+        for window, told in _tallies(one, contract, strata_of, trusts.belief):
             rows.append(_row(window, told))
             segments[told.model].append(window.segment)
             streams.setdefault((window.segment, told.model), []).append(told.scores)
@@ -102,11 +102,11 @@ def _tallies(
     one: Slice,
     contract: QualityContract,
     strata_of: StrataOf,
-    trust: Callable[[str], float | None],
+    belief: Callable[[str], Belief | None],
 ) -> Iterator[tuple[WindowSummary, Tally]]:
     for window in one.windows:
         prior = contract.tolerance_of(window.segment)
-        for told in tally(window, one.drawn, strata_of, prior=prior, trust=trust):
+        for told in tally(window, one.drawn, strata_of, prior=prior, belief=belief):
             yield window, told
 
 
@@ -123,9 +123,9 @@ class _Trusts:
         self._connection = connection
         self._known: dict[str, Trust] = {}
 
-    def eta(self, model: str) -> float | None:
+    def belief(self, model: str) -> Belief | None:
         trust = self._of(model)
-        return trust.eta if trust.labels >= MIN_LABELS else None
+        return trust.belief if trust.labels >= MIN_LABELS else None
 
     def learn(self, one: Slice, strata_of: StrataOf) -> None:
         """Take a slice's labels in: for the slices after it, not for its own."""

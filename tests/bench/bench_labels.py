@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
 
 from monitor.estimation.calibration import TRUST_LABELS, Outcome, Trust, fit
-from monitor.estimation.scores import DEEPEST, expectation, score
+from monitor.estimation.scores import DEEPEST, Belief, expectation, score
 from monitor.planning import REFIT_LABELS
 from monitor.sampling import SUREST, Risk, SamplingPlan, Stratum
 
@@ -85,7 +85,7 @@ class Asked(NamedTuple):
     probability: Floats
 
 
-Method = Callable[[Tickets, Risk, float], Asked]
+Method = Callable[[Tickets, Risk, Belief], Asked]
 
 
 def levels(risk: Risk, confidence: Floats) -> Ints:
@@ -94,40 +94,41 @@ def levels(risk: Risk, confidence: Floats) -> Ints:
     return np.searchsorted(risk.edges, risk.intercept + risk.slope * logit(kept), side="right")
 
 
-def shipped(tickets: Tickets, risk: Risk, trust: float) -> Asked:
+def shipped(tickets: Tickets, risk: Risk, belief: Belief) -> Asked:
     """Calibrated levels, half of the rate for all, the expectation as far as it is trusted."""
     strata = SamplingPlan(random_rate=SHARE, students={"m": risk}).strata("m")
-    expected = [expectation(s.expected or 0.0, s.probability, trust) for s in strata]
+    expected = [expectation(s.expected or 0.0, s.probability, belief) for s in strata]
     level = levels(risk, tickets.confidence)
     return Asked(np.array(expected)[level], np.array([s.probability for s in strata])[level])
 
 
-def uniform(tickets: Tickets, _risk: Risk, _trust: float) -> Asked:
+def uniform(tickets: Tickets, _risk: Risk, _belief: Belief) -> Asked:
     """All alike, and no expectation: the mean of the labels."""
     alike = np.full(len(tickets.losses), SHARE)
     return Asked(np.full(len(alike), RATE), alike)
 
 
-def without_floor(tickets: Tickets, risk: Risk, trust: float) -> Asked:
+def without_floor(tickets: Tickets, risk: Risk, belief: Belief) -> Asked:
     """As shipped, but asking in proportion to the deviation alone (from 1/50 of the rate on)."""
     expected = np.array(risk.levels)[levels(risk, tickets.confidence)]
     weight = np.maximum(np.sqrt(expected * (1 - expected)) / risk.spread, 0.02)
     probability = SHARE * weight
-    capped = np.minimum(expected, DEEPEST * probability / (1 - probability))
-    return Asked(trust * capped, probability)
+    believed = belief.base + belief.trust * expected
+    capped = np.minimum(believed, DEEPEST * probability / (1 - probability))
+    return Asked(capped, probability)
 
 
-def all_trust(tickets: Tickets, risk: Risk, _trust: float) -> Asked:
+def all_trust(tickets: Tickets, risk: Risk, _belief: Belief) -> Asked:
     """As shipped, but believing the calibration whatever became of it."""
-    return shipped(tickets, risk, 1.0)
+    return shipped(tickets, risk, Belief(0.0, 1.0))
 
 
-def weights_only(tickets: Tickets, risk: Risk, _trust: float) -> Asked:
+def weights_only(tickets: Tickets, risk: Risk, _belief: Belief) -> Asked:
     """As shipped, but expecting nothing (Horvitz and Thompson)."""
-    return shipped(tickets, risk, 0.0)
+    return shipped(tickets, risk, Belief(0.0, 0.0))
 
 
-def as_stated(tickets: Tickets, _risk: Risk, _trust: float) -> Asked:
+def as_stated(tickets: Tickets, _risk: Risk, _belief: Belief) -> Asked:
     """No calibration: an error is as likely as the student states; all trust, half for all."""
     stated = 1 - tickets.confidence
     deviation = np.sqrt(stated * (1 - stated))
@@ -168,8 +169,8 @@ def calibrated(rng: np.random.Generator, world: World, related: float) -> Risk:
     return fit(answers, now=0.0)
 
 
-def trusted(rng: np.random.Generator, world: World, related: float, risk: Risk) -> float:
-    """The coefficient after some labels under the plan."""
+def trusted(rng: np.random.Generator, world: World, related: float, risk: Risk) -> Belief:
+    """What is believed after some labels under the plan."""
     strata = SamplingPlan(random_rate=SHARE, students={"m": risk}).strata("m")
     seen = world(rng, round(TRUSTED / SHARE), related)
     level = levels(risk, seen.confidence)
@@ -177,7 +178,7 @@ def trusted(rng: np.random.Generator, world: World, related: float, risk: Risk) 
     trust = Trust()
     for place, loss in zip(level[asked].tolist(), seen.losses[asked].tolist(), strict=True):
         trust = trust.told(strata[place], loss)
-    return trust.eta
+    return trust.belief
 
 
 def estimate(rng: np.random.Generator, tickets: Tickets, asked: Asked) -> tuple[float, bool]:
@@ -198,10 +199,10 @@ def measure(world: World, case: str, runs: int, seed: int = 1) -> dict[str, Foun
     for run in range(runs):
         rng = np.random.default_rng((seed, run))
         risk = calibrated(rng, world, CASES[case] if case == "refit" else 1.0)
-        trust = trusted(rng, world, CASES[case], risk)
+        belief = trusted(rng, world, CASES[case], risk)
         tickets = world(rng, round(COUNTED / SHARE), CASES[case])
         for name, method in METHODS.items():
-            found[name].append(estimate(rng, tickets, method(tickets, risk, trust)))
+            found[name].append(estimate(rng, tickets, method(tickets, risk, belief)))
     return {
         name: Found(np.array([n for n, _ in rows]), np.array([held for _, held in rows]))
         for name, rows in found.items()
@@ -214,11 +215,12 @@ def disagreements() -> list[str]:
     risk = calibrated(rng, sure, 1.0)
     plan = SamplingPlan(random_rate=SHARE, students={"m": risk})
     tickets = sure(rng, 500, 1.0)
-    asked = shipped(tickets, risk, 0.7)
+    belief = Belief(0.02, 0.7)
+    asked = shipped(tickets, risk, belief)
     wrong = []
     for n, confidence in enumerate(tickets.confidence.tolist()):
         stratum: Stratum = plan.strata("m")[risk.level(confidence, "")]
-        g = expectation(stratum.expected or 0.0, stratum.probability, 0.7)
+        g = expectation(stratum.expected or 0.0, stratum.probability, belief)
         if (g, stratum.probability) != (asked.expected[n], asked.probability[n]):
             wrong.append(f"ticket {n}: {g}, {stratum} and {asked.expected[n]}")
         if score(g, stratum.probability, 0.0) < -DEEPEST * (1 + 1e-9):

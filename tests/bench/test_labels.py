@@ -39,6 +39,13 @@ def test_a_calibration_that_holds_in_half_of_the_tickets_still_costs_nothing() -
     assert half["without a floor"].median > half["uniform"].median + 500
 
 
+def test_where_the_confidence_means_nothing_any_more_the_mean_is_expected_of_all() -> None:
+    """2,820 uniform labels become 3,200, the price of the draw; 3,380 if g could only shrink."""
+    none = bench.measure(bench.sure, "none", RUNS)
+    assert none["shipped"].median < none["without trust"].median - 140
+    assert none["shipped"].median < 1.18 * none["uniform"].median
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say(fresh: dict[str, bench.Found]) -> None:
     """0.95, less three standard errors of so many runs."""
     every = [found.covered for found in fresh.values()]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.estimation.scores import DEEPEST
+from monitor.estimation.scores import DEEPEST, Belief
 from monitor.estimation.tally import Drawn, Tally, tally
 from monitor.sampling import Stratum
 from schemas.windows import Moments, WindowSummary
@@ -31,9 +31,9 @@ def say(
     summary: WindowSummary,
     drawn: Sequence[Drawn],
     strata: tuple[Stratum, ...] = UNIFORM,
-    trust: float | None = None,
+    belief: Belief | None = None,
 ) -> Tally:
-    (found,) = tally(summary, drawn, lambda *_: strata, prior=PRIOR, trust=lambda _: trust)
+    (found,) = tally(summary, drawn, lambda *_: strata, prior=PRIOR, belief=lambda _: belief)
     return found
 
 
@@ -61,7 +61,7 @@ def test_a_label_that_was_lost_leaves_the_ticket_as_if_it_had_not_been_drawn() -
 def test_a_calibration_counts_once_it_is_trusted() -> None:
     summary = window({0: 90, 1: 10})
     assert say(summary, [], ACTIVE).scores.values == ((PRIOR, 100),)
-    trusted = say(summary, [], ACTIVE, trust=1.0).scores
+    trusted = say(summary, [], ACTIVE, Belief(0.0, 1.0)).scores
     assert trusted.values == ((0.02, 90), (0.5, 10))
     assert not trusted.uniform, "two probabilities"
 
@@ -79,7 +79,7 @@ def test_students_and_plans_of_one_window_are_kept_apart() -> None:
         length=600.0,
         strata={"1/m1": {0: 5}, "2/m1": {0: 7}, "2/m/2": {0: 3}},
     )
-    found = tally(both, [], lambda *_: UNIFORM, prior=PRIOR, trust=lambda _: None)
+    found = tally(both, [], lambda *_: UNIFORM, prior=PRIOR, belief=lambda _: None)
     assert {one.model: one.scores.moments.n for one in found} == {"m1": 12, "m/2": 3}
 
 
@@ -88,11 +88,12 @@ strata = st.builds(
     expected=st.one_of(st.none(), st.floats(0.001, 0.999)),
     probability=st.floats(0.02, 1.0),
 )
+beliefs = st.builds(Belief, base=st.floats(0, 1), trust=st.floats(0, 1))
 
 
-@given(st.lists(st.tuples(strata, st.floats(0, 1)), min_size=1, max_size=4), st.floats(0, 1))
+@given(st.lists(st.tuples(strata, st.floats(0, 1)), min_size=1, max_size=4), beliefs)
 def test_the_mean_over_all_draws_is_the_mean_loss_under_any_policy(
-    tickets: list[tuple[Stratum, float]], trust: float
+    tickets: list[tuple[Stratum, float]], belief: Belief
 ) -> None:
     """Exactly: each of the 2^n draws with its probability, one ticket a stratum."""
     table = tuple(stratum for stratum, _ in tickets)
@@ -103,15 +104,15 @@ def test_the_mean_over_all_draws_is_the_mean_loss_under_any_policy(
         for chosen, (stratum, _) in zip(draw, tickets, strict=True):
             chance *= stratum.probability if chosen else 1 - stratum.probability
         asked = [told(loss, n) for n, (_, loss) in enumerate(tickets) if draw[n]]
-        mean += chance * say(summary, asked, table, trust).scores.moments.total
+        mean += chance * say(summary, asked, table, belief).scores.moments.total
     assert mean == pytest.approx(sum(loss for _, loss in tickets), abs=1e-9)
 
 
-@given(strata, st.floats(0, 1), st.floats(0, 1))
+@given(strata, st.floats(0, 1), beliefs)
 def test_no_score_lies_below_what_the_plan_allows(
-    stratum: Stratum, loss: float, trust: float
+    stratum: Stratum, loss: float, belief: Belief
 ) -> None:
-    scores = say(window({0: 1}), [told(loss)], (stratum,), trust).scores
+    scores = say(window({0: 1}), [told(loss)], (stratum,), belief).scores
     assert scores.usable
     if stratum.expected is not None:
         assert scores.lowest <= DEEPEST + 1e-9

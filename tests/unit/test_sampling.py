@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.estimation.scores import DEEPEST, expectation, score
+from monitor.estimation.scores import DEEPEST, Belief, expectation, score
 from monitor.sampling import Choice, Risk, Sampler, SamplingPlan, log_odds
 from schemas.samples import Pair
 
@@ -225,24 +225,25 @@ def test_a_plan_survives_the_journal() -> None:
 
 probabilities = st.floats(0.001, 1.0)
 shares = st.floats(0.0, 1.0)
+beliefs = st.builds(Belief, base=shares, trust=shares)
 
 
-@given(shares, probabilities, shares, shares)
+@given(shares, probabilities, beliefs, shares)
 def test_the_mean_score_of_a_ticket_over_the_draw_is_its_loss(
-    risk: float, probability: float, trust: float, loss: float
+    risk: float, probability: float, belief: Belief, loss: float
 ) -> None:
-    g = expectation(risk, probability, trust)
+    g = expectation(risk, probability, belief)
     mean = probability * score(g, probability, loss) + (1 - probability) * score(
         g, probability, None
     )
     assert mean == pytest.approx(loss, abs=1e-9)
 
 
-@given(shares, probabilities, shares, shares)
+@given(shares, probabilities, beliefs, shares)
 def test_no_score_lies_further_below_zero_than_stated(
-    risk: float, probability: float, trust: float, loss: float
+    risk: float, probability: float, belief: Belief, loss: float
 ) -> None:
-    g = expectation(risk, probability, trust)
+    g = expectation(risk, probability, belief)
     assert score(g, probability, loss) >= -DEEPEST * (1 + 1e-9)
 
 
@@ -258,7 +259,7 @@ def test_the_mean_score_is_the_mean_loss_under_any_plan() -> None:
         told = loss if choice and choice.reason in {"random", "risky"} else None
         expected, probability = strata[stratum]
         assert expected is not None
-        g = expectation(expected, probability, 0.7)
+        g = expectation(expected, probability, Belief(0.02, 0.7))
         truth += loss
         total += score(g, probability, told)
         variance += (1 / probability - 1) * (loss - g) ** 2
