@@ -134,6 +134,10 @@ class RetrainLoop:
         """Whether a child is at work, as far as the last turn saw."""
         return self._supervisor.busy
 
+    def abandon(self) -> bool:
+        """End the child at once: nobody goes on with its work; True once it is gone."""
+        return self._supervisor.kill()
+
     def close(self) -> None:
         """Have the child checkpoint and go, and give the lease back."""
         self._supervisor.interrupt()

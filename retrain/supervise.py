@@ -161,6 +161,13 @@ class Supervisor:
             _write_attempts(self._directory, attempts)
             self._stop(kill=False)
 
+    def kill(self) -> bool:
+        """End the child and all that it started, as nobody goes on with it; True once it is gone."""
+        self._stop(kill=True)
+        if self._child is not None and self._launcher.poll(self._child) is not None:
+            self._child = None
+        return self._child is None
+
     def _turn_to(self, directory: Path, now: float) -> None:
         if directory == self._directory:
             return

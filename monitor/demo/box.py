@@ -103,8 +103,12 @@ class Box:
         self._accept(settings.contract)
 
     def close(self) -> None:
-        """Let go of threads and connections, and of a child that still trains."""
-        self._retraining.loop.close()
+        """Let go of threads and connections, and end a child that still trains."""
+        loop = self._retraining.loop
+        # gone before its directory goes: it would write into a directory that is being deleted
+        while not loop.abandon():
+            time.sleep(_LOOK)
+        loop.close()
         self._monitor.close()
 
     def _accept(self, contract: QualityContract) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ import msgspec
 import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from monitor.config import MonitorSettings
 from monitor.demo import figures as sums
@@ -22,6 +24,7 @@ from monitor.demo.box import BETWEEN, Box, Turn
 from monitor.demo.customers import Row, Scenario, from_rows, shoe_shop
 from monitor.demo.figures import Figures, Measured, Story
 from monitor.demo.settings import BoxRules, write_settings
+from monitor.demo.stopping import Brake, StoppedError, braking
 from monitor.demo.teacher_server import TeacherServer
 from monitor.demo.view import View
 from monitor.store import evaluation
@@ -59,18 +62,30 @@ def show(
         to keep the state in is not empty.
     """
     console = Console(stderr=as_json)
-    scenario = _scenario(tickets, history, seed)
-    with ExitStack() as stack:
-        root = _root(keep, stack)
-        found = tell(
-            scenario, root, seed=seed, console=console, load=load, build=build, rules=rules
-        )
+    try:
+        with braking() as brake, ExitStack() as stack:
+            scenario = _scenario(tickets, history, seed)
+            found = tell(
+                scenario,
+                _root(keep, stack),
+                seed=seed,
+                console=console,
+                load=load,
+                build=build,
+                rules=rules,
+                brake=brake,
+            )
+    except StoppedError as error:
+        sys.stderr.write(f"proctord: the demo was {error}\n")
+        raise SystemExit(error.exit_code) from None
     if as_json:
         sys.stdout.write(json.dumps(sums.as_json(found), indent=2, sort_keys=True) + "\n")
         return
     _print(console, found)
     if keep is not None:
-        console.print(f"\nThe state stands in {keep}: try  proctord status -c {keep}/proctord.toml")
+        # one line, however wide the terminal is: it is there to be pasted
+        command = f"proctord status -c {shlex.quote(str(keep / 'proctord.toml'))}"
+        console.print(Text(f"\nThe state stands in {keep}: try  {command}"), soft_wrap=True)
 
 
 def _scenario(tickets: Path | None, history: int | None, seed: int) -> Scenario:
@@ -110,8 +125,15 @@ def tell(
     load: Load,
     build: Build,
     rules: BoxRules,
+    brake: Brake,
 ) -> Figures:
-    """Run a story in `root` and return what it came to."""
+    """Run a story in `root` and return what it came to.
+
+    Raises
+    ------
+    ConfigError: no student learned enough from the tickets.
+    StoppedError: somebody pulled the brake.
+    """
     started = time.monotonic()
     teacher = TeacherServer((*scenario.history, *scenario.stream))
     with ExitStack() as stack:
@@ -135,7 +157,7 @@ def tell(
             threads=THREADS,
         )
         stack.callback(box.close)
-        teller = _Teller(scenario, box, view, engine)
+        teller = _Teller(scenario, box, view, engine, brake)
         story = teller.tell(teacher, started)
         tidy(engine)
         with engine.begin() as connection:
@@ -145,11 +167,14 @@ def tell(
 class _Teller:
     """Follows a story: says what happens, and keeps what the summary needs."""
 
-    def __init__(self, scenario: Scenario, box: Box, view: View, engine: sa.Engine) -> None:
+    def __init__(
+        self, scenario: Scenario, box: Box, view: View, engine: sa.Engine, brake: Brake
+    ) -> None:
         self._scenario = scenario
         self._box = box
         self._view = view
         self._engine = engine
+        self._brake = brake
         self._change_at: float | None = None
         self._page: Turn | None = None
         self._early_pages = 0
@@ -194,6 +219,7 @@ class _Teller:
         return self._page.served - self._scenario.change_at
 
     def _follow(self, turn: Turn, first: Run) -> None:
+        self._brake.check()
         self._mark_change(turn)
         for signal in turn.signals:
             if signal.severity == "page" and signal.metric == "disagreement":
@@ -233,6 +259,7 @@ class _Teller:
             self._view.say("decision", f"{decision.action} ({decision.rule}): {decision.reason}")
 
     def _waiting(self, run: Run) -> None:
+        self._brake.check()
         self._view.wait(f"run {run.run_id} is {run.state}")
 
     def _state(self, turn: Turn) -> str:

@@ -74,14 +74,15 @@ class View:
     def say(self, what: str, words: str, style: str = "") -> None:
         """Add a line to the story."""
         margin = Text(f"{what:<{_MARGIN}} ", style or "bold")
-        text = _in_short(plain(words))
+        text = plain(words)
         if not self._console.is_terminal:
+            # a file, or a program, has room for all of it
             self._console.print(margin + Text(text), soft_wrap=True)
             return
         line = Table.grid(expand=True)
         line.add_column(no_wrap=True)
         line.add_column(ratio=1, overflow="fold")
-        line.add_row(margin, Text(text))
+        line.add_row(margin, Text(_in_short(text)))
         self._console.print(line)
 
     def progress(self, served: int, state: str, disagreement: float | None) -> None:
@@ -146,4 +147,7 @@ def _in_short(words: str) -> str:
     """Return a text without its middle where it is long: what it came to stands at its end."""
     if len(words) <= _HEAD + _TAIL:
         return words
-    return f"{words[:_HEAD].rstrip()} … {words[-_TAIL:].lstrip()}"
+    # at a space on both sides: half a number is another number
+    head, _, _ = words[: _HEAD + 1].rpartition(" ")
+    _, _, tail = words[-_TAIL - 1 :].partition(" ")
+    return f"{head} … {tail}"

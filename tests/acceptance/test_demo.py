@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +141,46 @@ def test_tickets_that_teach_too_little_are_told_in_words(recorded: Path) -> None
     assert "the first student cannot serve" in done.stderr
     assert "--history" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def children_below(root: Path) -> list[int]:
+    """Process ids of training children that work somewhere below a directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue  # gone meanwhile
+            if b"retrain.worker" in words and os.fsencode(root) in words:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_demo_that_is_stopped_in_a_training_leaves_nothing_behind(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "monitor", "demo"]
+    demo = subprocess.Popen(
+        command,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not children_below(tmp_path) and time.monotonic() < deadline:
+        assert demo.poll() is None
+        time.sleep(0.05)
+    assert list(tmp_path.glob("proctord-demo-*"))
+    time.sleep(1.0)  # it writes into the directory by now
+    demo.send_signal(number)
+    _, said = demo.communicate(timeout=60)
+    assert demo.returncode == code
+    assert said == f"proctord: the demo was stopped by {number.name}\n"
+    assert not children_below(tmp_path)
+    assert not list(tmp_path.glob("proctord-demo-*"))
 
 
 def test_the_state_that_is_left_answers_the_other_commands(told: tuple) -> None:

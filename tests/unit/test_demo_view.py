@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -50,19 +51,22 @@ def test_a_long_line_of_the_story_goes_on_below_its_words_and_nothing_is_cut() -
 
 
 def test_of_a_very_long_text_the_beginning_and_the_end_are_told() -> None:
-    on, file = console(terminal=False)
-    View(on, tickets=10, tolerance=0.1).say("decision", f"hold: {LONG * 2} 0 labels are new")
-    assert file.getvalue().startswith("decision   hold: all traffic")
-    assert file.getvalue().endswith("0 labels are new\n")
-    assert len(file.getvalue()) < 310
+    on, file = console(width=400, terminal=True)
+    words = f"hold: {LONG * 2} {'123.4 ' * 60} 0 labels are new"
+    View(on, tickets=10, tolerance=0.1).say("decision", words)
+    told = re.sub(r"\x1b\[\d*m", "", file.getvalue()).rstrip()
+    assert told.startswith("decision   hold: all traffic")
+    assert told.endswith("0 labels are new")
+    assert len(told) < 310
+    assert set(told.split()) - {"…", "decision"} <= set(words.split()), "no number was cut in two"
 
 
 def test_elsewhere_each_event_is_one_line_and_no_display_is_drawn() -> None:
     on, file = console(terminal=False)
     with View(on, tickets=10, tolerance=0.1) as view:
-        view.say("ALERT", LONG)
+        view.say("ALERT", LONG * 4)
         view.progress(5, "serving", 0.2)
-    assert file.getvalue() == f"ALERT      {LONG}\n"
+    assert file.getvalue() == f"ALERT      {LONG * 4}\n"
 
 
 @pytest.mark.parametrize(
