@@ -63,6 +63,10 @@ def mix(teacher_error: float) -> Mix:
     return Mix(both, teacher_error - both, STUDENT_ERROR - both)
 
 
+#: a teacher that is wrong in 25 %, mostly where the student is right
+POOR = Mix(0.05, 0.20, 0.04)
+
+
 class Sample(NamedTuple):
     """Labelled tickets, with what people would say of each. Shapes: [labels]."""
 
@@ -199,6 +203,11 @@ def answers_needed(shares: Mix, factor: float = DISAGREED) -> float:
     return falls / ((WANTED / 1.96) ** 2 - stays)
 
 
+def best_split(shares: Mix) -> float:
+    """Return the fewest answers that any split between the two kinds takes."""
+    return min(answers_needed(shares, factor) for factor in np.geomspace(0.5, 16, 61))
+
+
 def alone(error: float) -> float:
     """Return the same number for people's answers alone, drawn uniformly."""
     return 1.96**2 * error * (1 - error) / WANTED**2
@@ -256,14 +265,20 @@ def main() -> None:
     print(f"answers that it takes to know a student's error of 9 % to a point, {LABELS:,} labels:")
     print(f"  people's answers alone: {alone(STUDENT_ERROR):,.0f}")
     needed = {}
-    for error in (0.01, 0.02, 0.03, 0.05):
-        needed[error] = answers_needed(mix(error))
-        print(f"  with a teacher that is wrong in {error:.0%}: {needed[error]:,.0f}")
+    for error, shares in {**{e: mix(e) for e in (0.01, 0.02, 0.03, 0.05)}, 0.25: POOR}.items():
+        needed[error] = answers_needed(shares)
+        least = best_split(shares)
+        print(
+            f"  with a teacher that is wrong in {error:.0%}: {needed[error]:,.0f} "
+            f"(at the best split between agreements and disagreements: {least:,.0f})"
+        )
+        assert needed[error] < 1.04 * least
+        assert needed[error] < alone(STUDENT_ERROR), "the teacher's labels are worth something"
     flat = answers_needed(mix(0.02), factor=1.0)
     print(f"  the same at 2 %, disagreements shown as often as agreements: {flat:,.0f}")
 
     print(f"the estimate at about 900 answers, teacher wrong in 2 %, {runs} runs each:")
-    rate = 900 / (LABELS * (1 + 3 * (mix(0.02).teacher + mix(0.02).student)))
+    rate = 900 / (LABELS * (1 + (DISAGREED - 1) * (mix(0.02).teacher + mix(0.02).student)))
     word = measure(mix(0.02), rate, runs, estimate=taken_at_its_word)
     rows = {
         "line, uniform": measure(mix(0.02), rate, runs),

@@ -125,9 +125,9 @@ def test_answers_that_can_be_counted_have_exact_bounds() -> None:
     assert bounds(rows, [row.teacher for row in rows], labels) == confidence_sequence(50, 200)
 
 
-def test_a_disagreement_is_shown_to_people_four_times_as_often() -> None:
-    assert gold_probability(0.05, 1.0) == pytest.approx(4 * gold_probability(0.05, 0.0))
-    assert gold_probability(0.05, 0.5) == pytest.approx(2.5 * 0.05)
+def test_a_disagreement_is_shown_to_people_twice_as_often() -> None:
+    assert gold_probability(0.05, 1.0) == pytest.approx(2 * gold_probability(0.05, 0.0))
+    assert gold_probability(0.05, 0.5) == pytest.approx(1.5 * 0.05)
     assert gold_probability(0.9, 1.0) == 1.0
 
 
