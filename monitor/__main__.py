@@ -87,10 +87,9 @@ def load(config: Path) -> tuple[MonitorSettings, RetrainSettings]:
     from retrain.config import RetrainSettings
     from schemas.settings import load_settings, read_file, refuse_unknown
 
-    tables = read_file(config)
-    refuse_unknown(tables, (MonitorSettings, RetrainSettings), str(config))
-    monitor = load_settings(MonitorSettings, tables, str(config))
-    return monitor, load_settings(RetrainSettings, tables, str(config))
+    document = read_file(config)
+    refuse_unknown(document, (MonitorSettings, RetrainSettings))
+    return load_settings(MonitorSettings, document), load_settings(RetrainSettings, document)
 
 
 def enter(config: Path) -> House:

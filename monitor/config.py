@@ -17,7 +17,7 @@ from monitor.planning import SamplingSettings
 from monitor.sources.kafka_settings import KafkaSettings
 from monitor.teachers.http_settings import HttpTeacherSettings
 from schemas.errors import ConfigError
-from schemas.settings import ProgramSettings, Section, table_of
+from schemas.settings import FilePath, ProgramSettings, Section, table_of
 
 
 class TaskTable(Section):
@@ -46,11 +46,14 @@ class SourceTable(Section):
 
     kind: Literal["jsonl", "kafka"] = "jsonl"
     #: of `jsonl`: a directory that holds `tickets/`, `answers/` and `feedback/`
-    root: Path = Path("events")
+    root: FilePath = Path("events")
     #: of `jsonl`: where files begin that were there before the first start
     start: Literal["earliest", "latest"] = "earliest"
     #: of `kafka`: brokers, group, topics, log-in
-    kafka: Annotated[KafkaSettings | None, table_of(KafkaSettings)] = None
+    kafka: Annotated[
+        KafkaSettings | None,
+        table_of(KafkaSettings, paths=("sasl_password_file", "ssl_cafile")),
+    ] = Field(default=None, validate_default=False)
     #: a checkpoint is due after so many seconds, or so many records
     checkpoint_seconds: float = Field(default=2.0, gt=0)
     checkpoint_records: int = Field(default=20_000, ge=1)
@@ -76,7 +79,7 @@ class SamplingTable(Section):
     #: the environment variable, or the file, that holds the secret of the draw. Without one the
     #: draw can be foreseen by whoever reads this source: fine for a trial, not for adversaries
     salt_env: str | None = None
-    salt_file: Path | None = None
+    salt_file: FilePath | None = None
 
     @model_validator(mode="after")
     def _more_for_segments(self) -> Self:
@@ -125,9 +128,11 @@ class TeacherTable(Section):
 
     kind: Literal["http", "scripted"] = "http"
     #: of `http`: an OpenAI-compatible chat-completions server
-    http: Annotated[HttpTeacherSettings | None, table_of(HttpTeacherSettings)] = None
+    http: Annotated[
+        HttpTeacherSettings | None, table_of(HttpTeacherSettings, paths=("key_file",))
+    ] = Field(default=None, validate_default=False)
     #: of `scripted`: a file of recorded answers, `{id, text, teacher: {label, ...}}` a line
-    file: Path | None = None
+    file: FilePath | None = None
     #: questions under way at once, and claimed in one turn
     concurrency: int = Field(default=4, ge=1, le=64)
     batch: int = Field(default=64, ge=1)
@@ -195,7 +200,9 @@ class MonitorSettings(ProgramSettings):
     gold: Annotated[GoldSettings, table_of(GoldSettings)] = GoldSettings()
     canaries: Annotated[CanarySettings, table_of(CanarySettings)] = CanarySettings()
     evaluation: EvaluationTable = EvaluationTable()
-    drift: Annotated[DriftSettings, table_of(DriftSettings)] = DriftSettings()
+    drift: Annotated[DriftSettings, table_of(DriftSettings, paths=("embedder.model",))] = (
+        DriftSettings()
+    )
     alerts: AlertsTable = AlertsTable()
 
     @model_validator(mode="after")

@@ -6,21 +6,25 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
 
 from retrain.order import TrainSettings
-from schemas.settings import ProgramSettings, Section, table_of
+from schemas.settings import FilePath, ProgramSettings, Section, beside, table_of
 
 
 class RegistrySettings(Section):
     """`[registry]`: where students and the runs that made them are kept."""
 
     #: a directory on one file system: `artefacts/`, `runs/` and `champion.json` stand in it
-    root: Path = Path("registry")
+    root: FilePath = Path("registry")
 
 
 #: `[retrain.teaching]`: how a student is taught; `retrain.order` describes its keys
-TeachingTable = Annotated[TrainSettings, table_of(TrainSettings)]
+TeachingTable = Annotated[TrainSettings, table_of(TrainSettings, paths=("base",), but="scratch")]
+
+
+def _interpreter(path: Path, info: ValidationInfo) -> Path:
+    return path if len(path.parts) == 1 else beside(path, info)
 
 
 class RetrainTable(Section):
@@ -34,8 +38,9 @@ class RetrainTable(Section):
     seed: int = 0
     #: CPU threads of the training child
     threads: int = Field(default=2, ge=1)
-    #: interpreter of the training child: one that has the `train` extra
-    python: Path = Path(sys.executable)
+    #: interpreter of the training child: one that has the `train` extra; a name alone is looked
+    #: up in $PATH
+    python: Annotated[Path, AfterValidator(_interpreter)] = Path(sys.executable)
     #: seconds between two looks at the situation
     tick_seconds: float = Field(default=5.0, gt=0)
     #: a run without a verdict after this has failed, or is rejected as inconclusive, seconds

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.contract import QualityContract
-from schemas.settings import ContractTable, ProgramSettings, load_settings
+from schemas.settings import ContractTable, Document, ProgramSettings, load_settings
 
 LAST_DAY = dt.date(2027, 6, 30)
 NOON = dt.datetime(2027, 6, 30, 12, tzinfo=dt.UTC).timestamp()
@@ -89,5 +90,5 @@ class Program(ProgramSettings):
 @pytest.mark.parametrize("written", [LAST_DAY, "2027-06-30"])
 def test_the_last_day_may_be_written_as_a_date_or_as_text(written: object) -> None:
     table = {"tolerance": 0.1, "expires": written, "approvers": ["eva"]}
-    contract = load_settings(Program, {"contract": table}, "proctord.toml").contract
+    contract = load_settings(Program, Document({"contract": table}, "f", Path())).contract
     assert (contract.expires, contract.approvers) == (LAST_DAY, ("eva",))

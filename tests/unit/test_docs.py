@@ -19,7 +19,8 @@ from monitor.sources.kafka_settings import KafkaSettings
 from monitor.teachers.http_settings import HttpTeacherSettings
 from retrain.config import RetrainSettings
 from schemas.contract import QualityContract
-from schemas.settings import load_settings, refuse_unknown
+from schemas.environment import overlay
+from schemas.settings import Document, load_settings, refuse_unknown
 
 HOUSE = Path(__file__).parents[2]
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
@@ -29,10 +30,14 @@ DERIVED = {"taxonomy"}
 
 
 def test_the_annotated_settings_are_settings() -> None:
-    tables = tomllib.loads(ANNOTATED)
-    refuse_unknown(tables, (MonitorSettings, RetrainSettings), "deploy/proctord.toml")
-    assert load_settings(MonitorSettings, tables, "f").source.kind == "kafka"
-    assert load_settings(RetrainSettings, tables, "f").retrain.lane == "default"
+    secrets = dict.fromkeys(re.findall(r'_env = "(\w+)"', ANNOTATED), "s3cret")
+    assert "PROCTORD_SALT" in secrets
+    overlaid = overlay(tomllib.loads(ANNOTATED), secrets)
+    assert not overlaid.variables
+    file = Document(overlaid.tables, "deploy/proctord.toml", HOUSE)
+    refuse_unknown(file, (MonitorSettings, RetrainSettings))
+    assert load_settings(MonitorSettings, file).source.kind == "kafka"
+    assert load_settings(RetrainSettings, file).retrain.lane == "default"
 
 
 def keys() -> set[str]:
@@ -94,5 +99,5 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
 def test_the_readmes_example_settings_work() -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
     tables = tomllib.loads("\n".join(line.strip() for line in example.splitlines()))
-    settings = load_settings(MonitorSettings, tables, "README.md")
+    settings = load_settings(MonitorSettings, Document(tables, "README.md", HOUSE))
     assert msgspec.to_builtins(settings.contract)["tolerance"] == 0.10
