@@ -93,6 +93,7 @@ class Monitor:
             pipeline=settings.pipeline,
             salt=settings.sampling.salt(),
             first_plan=sampling.plan(),
+            taxonomy=settings.task.labels,
             checkpoint_seconds=settings.source.checkpoint_seconds,
             checkpoint_records=settings.source.checkpoint_records,
         )
@@ -112,7 +113,7 @@ class Monitor:
             ),
             stopping=stop.is_set,
         )
-        self.embed = self._new_embed_loop(owner, stop)
+        self.embed = self._new_embed_loop(owner)
         self.evaluate = EvaluateLoop(
             engine,
             settings.contract,
@@ -178,7 +179,7 @@ class Monitor:
         tidy(self._engine)
         return turn.judged > 0
 
-    def _new_embed_loop(self, owner: str, stop: threading.Event) -> EmbedLoop | None:
+    def _new_embed_loop(self, owner: str) -> EmbedLoop | None:
         """Build the loop that reads what tickets are about; None where nobody asks for it."""
         settings = self._settings
         embedder = make_embedder(settings.drift)
@@ -194,7 +195,6 @@ class Monitor:
                 salt=settings.sampling.salt(),
                 idle_seconds=settings.evaluation.idle_seconds,
             ),
-            stopping=stop.is_set,
         )
 
     def _new_consumer(self) -> ConsumeLoop:

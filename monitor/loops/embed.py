@@ -1,15 +1,14 @@
 """Embed sampled tickets, slice by slice, and count what they are about.
 
 A loop of its own, because a model takes its time: labels, alarms and the rest of drift go on
-without it, and take what it counted when it is there. A slice is embedded when it is closed, in
-batches and outside of any transaction; what came of it is one row, written in the transaction
+without it, and take what it counted when it is there. A slice is embedded when it is closed, a
+batch a turn and outside of any transaction; what came of it is one row, written in the transaction
 that marks the slice as done. So a crash repeats a slice at most, and counts none twice.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -22,12 +21,12 @@ from monitor.drift.uniform import uniform
 from monitor.embedders import Embedder
 from monitor.store import drifting, embedding, evaluation
 from monitor.store.embedding import DONE, MapState
-from schemas.journal import check_leadership, lead
+from schemas.journal import Leadership, check_leadership, lead
 from schemas.samples import Sample
 
 #: Texts that the map is made from; none of them is counted.
 TO_FIT: Final = 1000
-#: Texts that are embedded between two looks at whether the process has to end.
+#: Texts that are embedded in one turn: a second or two, in which the process cannot end.
 BATCH: Final = 64
 
 
@@ -43,12 +42,11 @@ class EmbedSettings(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
     #: a shard that wrote nothing for so long holds no slice open, seconds
     idle_seconds: float = 60.0
-    #: longer than a slice takes: a second process begins after it
-    lease_seconds: float = 300.0
+    lease_seconds: float = 15.0
 
 
 class _Task(NamedTuple):
-    """One slice that is due; its tickets make the map where there is none."""
+    """One slice that is under way; its tickets make the map where there is none."""
 
     state: MapState
     #: whether what was counted before is by another embedder, or of other slices
@@ -56,28 +54,22 @@ class _Task(NamedTuple):
     start: float
     end: float
     samples: list[Sample]
+    #: of the first samples: what is embedded so far
+    vectors: list[Vectors]
 
 
 class EmbedLoop:
     """Takes closed slices in order: the first make the map, the others are counted by it.
 
-    Parameters
-    ----------
-    stopping: True once the process has to end: a slice under way is left for the next start.
+    One process at a time does this, by a lease with a fencing token.
     """
 
-    def __init__(
-        self,
-        engine: sa.Engine,
-        embedder: Embedder,
-        settings: EmbedSettings,
-        *,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, engine: sa.Engine, embedder: Embedder, settings: EmbedSettings) -> None:
         self._engine = engine
         self._embedder = embedder
         self._settings = settings
-        self._stopping = stopping
+        self._leadership: Leadership | None = None
+        self._task: _Task | None = None
 
     @property
     def _kept(self) -> float:
@@ -86,25 +78,30 @@ class EmbedLoop:
         return 2 * (drift.reference + 1) * drift.slice_seconds
 
     def once(self, now: float) -> bool:
-        """Do one slice; return whether there was one.
+        """Embed some tickets, and count their slice if they were the last; False: none is due.
 
         Raises
         ------
-        DependencyDownError: the embedder cannot be used now; nothing was written.
-        FencedError: another process does this now; nothing was written.
+        DependencyDownError: the embedder cannot be used now; the next turn tries these again.
+        FencedError: another process does this now; nothing of the slice was written.
         """
         settings = self._settings
         with self._engine.begin() as connection:
             leads = lead(connection, "embed", settings.owner, now, settings.lease_seconds)
-            task = self._next(connection, now) if leads else None
-        if leads is None or task is None:
+            if leads != self._leadership:
+                self._task = None  # whoever led meanwhile may have done it
+            self._leadership = leads
+            if leads is None:
+                return False
+            task = self._task = self._task or self._next(connection, now)
+        if task is None:
             return False
-        vectors = self._embed([sample.text for sample in task.samples])
-        if vectors is None:
-            return False
-        with self._engine.begin() as connection:
-            check_leadership(connection, leads)
-            self._write(connection, task, vectors, now)
+        self._embed(task)
+        if sum(map(len, task.vectors)) == len(task.samples):
+            self._task = None
+            with self._engine.begin() as connection:
+                check_leadership(connection, leads)
+                self._write(connection, task, now)
         return True
 
     def _next(self, connection: sa.Connection, now: float) -> _Task | None:
@@ -125,7 +122,7 @@ class EmbedLoop:
             return None
         start = first // length * length
         samples = self._samples(connection, state, start, start + length)
-        return _Task(state, anew, start, start + length, samples)
+        return _Task(state, anew, start, start + length, samples, [])
 
     def _begin(self, connection: sa.Connection, closed: float) -> MapState:
         """Begin so far back that the journal's past makes the map, and the reference too."""
@@ -151,16 +148,13 @@ class EmbedLoop:
         found = uniform(drawn, settings.salt, TO_FIT)
         return found if len(found) == TO_FIT else []
 
-    def _embed(self, texts: Sequence[str]) -> Vectors | None:
-        """Return the vectors; None where the process has to end meanwhile."""
-        found = [self._embedder.embed([])]
-        for start in range(0, len(texts), BATCH):
-            if self._stopping():
-                return None
-            found.append(self._embedder.embed(texts[start : start + BATCH]))
-        return np.concatenate(found)
+    def _embed(self, task: _Task) -> None:
+        done = sum(map(len, task.vectors))
+        some = task.samples[done : done + BATCH]
+        task.vectors.append(self._embedder.embed([sample.text for sample in some]))
 
-    def _write(self, connection: sa.Connection, task: _Task, vectors: Vectors, now: float) -> None:
+    def _write(self, connection: sa.Connection, task: _Task, now: float) -> None:
+        vectors = np.concatenate(task.vectors)
         state = task.state
         if task.anew:
             embedding.prune(connection, math.inf)
