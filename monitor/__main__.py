@@ -484,16 +484,19 @@ def gold_list(
     from schemas.journal import reader
 
     house = enter(config)
-    since = house.monitor.gold.since(time.time())
+    now = time.time()
+    since = house.monitor.gold.since(now)
     with reader(house.engine).begin() as connection:
-        found = gold_page.tasks(connection, drawn_after=since, limit=limit)
+        found = gold_page.tasks(connection, drawn_after=since, limit=limit, now=now)
     if as_json:
         _print_json(gold_page.as_json(found))
         return
     for task in found:
         typer.echo("\n".join(gold_page.task_lines(task)))
-    if not found:
-        typer.echo("no ticket waits for a person", err=True)
+    said = (
+        "publish one line a ticket as a feedback event" if found else "no ticket waits for a person"
+    )
+    typer.echo(said, err=True)
 
 
 @gold.command("status")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +14,13 @@ from monitor.alerts.figures import plain, utc
 from monitor.estimation.standing import StudentGold, student_gold
 from monitor.estimation.wording import number
 from monitor.store import gold, teachers
+from schemas.events import Feedback
 from schemas.teachers import UNKNOWN, TeacherStanding
 
 #: rounds of canaries that are shown
 _ROUNDS = 10
+#: stands in a correction for what the person writes
+_BLANK = "THE RIGHT ANSWER"
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,10 +35,17 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     #: what student and teacher answered, in an order that does not tell whose is whose; one
     #: where they agree
     answers: tuple[str, ...]
+    #: of each answer, the feedback event to publish where it is right; last, where none is
+    events: tuple[str, ...]
 
 
-def tasks(connection: sa.Connection, *, drawn_after: float, limit: int) -> list[Task]:
-    """Return the tickets that wait for a person, the one drawn first at the head."""
+def tasks(connection: sa.Connection, *, drawn_after: float, limit: int, now: float) -> list[Task]:
+    """Return the tickets that wait for a person, the one drawn first at the head.
+
+    Production's answer is one of `answers`, and not marked: a person who knows which one it is
+    is swayed by that. Hence an event names the answer that is right, whoever gave it, and only
+    where both gave the same does it say `accepted`.
+    """
     return [
         Task(
             ticket_id=one.draw.ticket_id,
@@ -41,6 +53,7 @@ def tasks(connection: sa.Connection, *, drawn_after: float, limit: int) -> list[
             drawn_at=one.draw.drawn_at,
             text=one.text,
             answers=_answers(one),
+            events=_events(one, now),
         )
         for one in gold.waiting(connection, drawn_after=drawn_after, limit=limit)
     ]
@@ -52,12 +65,34 @@ def _answers(one: gold.Waiting) -> tuple[str, ...]:
     return tuple(sorted((one.student, one.teacher)))
 
 
+def _events(one: gold.Waiting, now: float) -> tuple[str, ...]:
+    answers = _answers(one)
+    accepted = [(answer, len(answers) == 1) for answer in answers]
+    return tuple(
+        _event(one.draw.ticket_id, answer, now, accepted=right)
+        for answer, right in [*accepted, (_BLANK, False)]
+    )
+
+
+def _event(ticket_id: str, answer: str, now: float, *, accepted: bool) -> str:
+    at = dt.datetime.fromtimestamp(int(now), dt.UTC)
+    event = Feedback(ticket_id=ticket_id, at=at, accepted=accepted, output=answer)
+    # in ASCII: it reaches a terminal, and must come back from there letter by letter
+    return json.dumps(msgspec.to_builtins(event))
+
+
 def task_lines(task: Task) -> list[str]:
     """Return a ticket as lines for a terminal."""
+    *right, correction = task.events
     return [
-        f"{task.ticket_id}  {utc(task.asked_at)}",
+        f"{plain(task.ticket_id)}  {utc(task.asked_at)}",
         f"    {plain(task.text)}",
-        *(f"    answer: {plain(answer)}" for answer in task.answers),
+        *(
+            line
+            for answer, event in zip(task.answers, right, strict=True)
+            for line in (f"    answer: {plain(answer)}", f"        if right: {event}")
+        ),
+        f"    otherwise:    {correction}",
     ]
 
 
@@ -76,6 +111,10 @@ class GoldPage(msgspec.Struct, frozen=True, kw_only=True):
     teacher: TeacherStanding
     #: drawn tickets that wait for a person
     waiting: int
+    #: their answers of the days of patience that are none of the task's labels: they count nowhere
+    outside: int
+    #: what is wrong with the newest of them; "" without any
+    newest_outside: str
     students: tuple[StudentGold, ...]
     #: newest first; the last one may be the first answers themselves
     canaries: tuple[CanaryRound, ...]
@@ -85,9 +124,12 @@ def gather(connection: sa.Connection, *, drawn_after: float) -> GoldPage:
     """Read what is known; a ticket drawn before `drawn_after` is waited for no longer."""
     standing = teachers.standing(connection) or UNKNOWN
     generation = standing.generation
+    outside = gold.outside(connection, drawn_after)
     return GoldPage(
         teacher=standing,
         waiting=gold.counts(connection, generation, drawn_after=drawn_after).waiting,
+        outside=outside.answers,
+        newest_outside=outside.newest,
         students=tuple(
             student_gold(
                 model,
@@ -116,6 +158,7 @@ def rows(page: GoldPage) -> list[tuple[str, str]]:
         ("state", f"{teacher.state}: {teacher.reason}"),
         *([("next", teacher.next_step)] if teacher.next_step else []),
         ("people", _people(page)),
+        *([("not counted", _outside(page))] if page.outside else []),
         *((f"student {one.model[:12]}", one.sentence) for one in page.students),
         ("canaries", _canaries(page.canaries)),
     ]
@@ -134,6 +177,13 @@ def _people(page: GoldPage) -> str:
         f"asked about {number(teacher.drawn)} tickets, answered {number(teacher.answered)}; "
         f"{number(page.waiting)} wait (`proctord gold list`), {number(teacher.unanswered)} stayed "
         f"unanswered; {number(teacher.volunteered)} answers came unasked and count in no estimate"
+    )
+
+
+def _outside(page: GoldPage) -> str:
+    return (
+        f"{number(page.outside)} answers are none of the task's labels (`proctord dlq list`); "
+        f"newest: {plain(page.newest_outside)}. Publish them anew"
     )
 
 

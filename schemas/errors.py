@@ -81,7 +81,8 @@ class DecodeError(ProctordError):
 
     Attributes
     ----------
-    stage: where it failed: `size`, `encoding`, `json`, `envelope`, `version` or `fields`.
+    stage: where it failed: `size`, `encoding`, `json`, `envelope`, `version`, `fields`, or
+        `taxonomy` where an answer is none of the task's labels.
     field: path of the field at fault (`$.confidence`), or "" when the whole message is.
     """
 

@@ -18,8 +18,9 @@ from monitor.sampling import Sampler, SamplingPlan
 from monitor.sources import Record, Source
 from monitor.store import consuming, health, planning
 from monitor.store.consuming import Checkpoint, Refused
+from monitor.taxonomy import known_answer
 from schemas.errors import DecodeError
-from schemas.events import Event, decode
+from schemas.events import Event, Feedback, decode
 
 
 class ConsumeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class ConsumeSettings(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
     #: the plan to begin with, where the journal holds none yet
     first_plan: SamplingPlan
+    #: the labels that people's answers are to be one of; empty: they answer in free text
+    taxonomy: tuple[str, ...] = ()
     #: a checkpoint is due after so many seconds, or so many records
     checkpoint_seconds: float = 2.0
     checkpoint_records: int = 20_000
@@ -143,7 +146,10 @@ class ConsumeLoop:
             shard = shards[record.shard]
             shard.positions[record.partition] = record.next_offset
             try:
-                shard.events.append(decode(record.stream, record.value, record.headers))
+                event = decode(record.stream, record.value, record.headers)
+                if isinstance(event, Feedback):
+                    event = known_answer(event, self._settings.taxonomy)
+                shard.events.append(event)
             except DecodeError as error:
                 shard.refused.append(Refused(record, error))
                 shard.pipeline.count("dead_letters")

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from monitor.estimation.gold import Agreement, Checked
 from monitor.estimation.standing import Asked
 from monitor.store import planning
+from monitor.taxonomy import STAGE
 from schemas import tables
 from schemas.journal import insert
 from schemas.samples import ESTIMATED, Gold, Label, Sample
@@ -210,6 +211,23 @@ def volunteered(connection: sa.Connection, since: float) -> int:
         .where(gold.c.at >= since, draw.c.ticket_id.is_(None))
     )
     return int(connection.scalar(query) or 0)
+
+
+class Outside(NamedTuple):
+    """People's answers that are none of the task's labels: they are kept as dead letters."""
+
+    answers: int
+    #: what is wrong with the newest; "" without any
+    newest: str
+
+
+def outside(connection: sa.Connection, since: float) -> Outside:
+    """Count the answers since then that are none of the task's labels."""
+    table = tables.dead_letter
+    found = sa.and_(table.c.stage == STAGE, table.c.at > since)
+    count = connection.scalar(sa.select(sa.func.count()).where(found).select_from(table))
+    newest = sa.select(table.c.message).where(found).order_by(table.c.id.desc()).limit(1)
+    return Outside(int(count or 0), connection.scalar(newest) or "")
 
 
 class Waiting(NamedTuple):

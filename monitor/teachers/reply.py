@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from monitor.comparators.label import canonical_label
+from monitor.taxonomy import spelling
 
 #: More than any model reads or writes: a larger count is a fault, not a bill.
 _MOST_TOKENS = 10**8
@@ -99,14 +99,7 @@ def _chosen(answer: dict[str, Any], taxonomy: tuple[str, ...]) -> Reply:
 
 
 def _in_taxonomy(label: Any, taxonomy: tuple[str, ...]) -> str | None:
-    """The label as the taxonomy spells it; None when it is not there, or is there twice."""
-    if not isinstance(label, str):
-        return None
-    if label in taxonomy:
-        return label
-    wanted = canonical_label(label)
-    found = [known for known in taxonomy if canonical_label(known) == wanted]
-    return found[0] if len(found) == 1 else None
+    return spelling(label, taxonomy) if isinstance(label, str) else None
 
 
 def _distribution(

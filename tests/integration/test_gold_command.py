@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
 import factories
+import msgspec
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from monitor.__main__ import app
 from monitor.estimation.gold import Agreement
-from monitor.store import gold, teachers
+from monitor.loops.consume import ConsumeLoop, ConsumeSettings
+from monitor.pipeline import PipelineSettings
+from monitor.sampling import SamplingPlan
+from monitor.sources.memory import MemorySource
+from monitor.store import gold, reading, teachers
 from monitor.store.gold import Draw
 from schemas import tables
+from schemas.events import Feedback, decode
 from schemas.journal import ensure_schema, open_journal
 from schemas.teachers import TeacherStanding
 from tests.journal_rig import add_labelled
@@ -70,7 +77,7 @@ def test_a_person_sees_both_answers_and_not_whose_they_are(house: House) -> None
     house.draw("t-1", "refund", "exchange", "my\x1b[2J <EMAIL_1> shoes")
     house.draw("t-2", "size", "size", "too small")
     said = house.ask("gold", "list").stdout
-    assert said.splitlines() == [
+    assert [line for line in said.splitlines() if "{" not in line] == [
         "t-1  1970-01-01 00:01:00 UTC",
         "    my[2J <EMAIL_1> shoes",
         "    answer: exchange",
@@ -84,6 +91,65 @@ def test_a_person_sees_both_answers_and_not_whose_they_are(house: House) -> None
         ("t-1", ["exchange", "refund"])
     ]
     assert "m1" not in house.ask("gold", "list", "--json").stdout
+
+
+def test_a_person_can_publish_a_line_as_it_stands_whichever_answer_is_right(house: House) -> None:
+    house.draw("t-1", "Rück\u202egabe", "exchange", "shoes")
+    house.draw("t-2", "size", "size", "too small")
+    lines = [line.strip() for line in house.ask("gold", "list").stdout.splitlines() if "{" in line]
+    events = [decode("feedback", line[line.index("{") :].encode()) for line in lines]
+    assert [(e.ticket_id, e.accepted, e.output) for e in events] == [
+        ("t-1", False, "Rück\u202egabe"),
+        ("t-1", False, "exchange"),
+        ("t-1", False, "THE RIGHT ANSWER"),
+        ("t-2", True, "size"),
+        ("t-2", False, "THE RIGHT ANSWER"),
+    ]
+    assert "\u202e" not in "".join(lines), "it turns the text around in a terminal"
+
+
+def publish(house: House, *events: Feedback) -> None:
+    settings = ConsumeSettings(
+        owner="a",
+        pipeline=PipelineSettings(),
+        salt="test",
+        first_plan=SamplingPlan(random_rate=0.5),
+        taxonomy=("refund", "lost_card"),
+    )
+    loop = ConsumeLoop(house.engine, MemorySource(factories.records(events), batch=10), settings)
+    for _ in range(3):
+        loop.once(factories.START)
+    loop.checkpoint(factories.START)
+
+
+def feedback(ticket_id: str, output: str | None, *, accepted: bool = False) -> Feedback:
+    at = dt.datetime.fromtimestamp(factories.START, dt.UTC)
+    return Feedback(ticket_id=ticket_id, at=at, accepted=accepted, output=output)
+
+
+def test_a_slip_of_the_pen_is_no_answer_and_its_ticket_waits_on(house: House) -> None:
+    house.draw("t-1", "refund", "exchange", "shoes")
+    publish(
+        house,
+        feedback("t-1", "refnd"),
+        feedback("t-2", "Lost Card"),
+        feedback("t-3", None, accepted=True),
+        feedback("t-4", "jo@example.org says zzz"),
+    )
+    with house.engine.begin() as connection:
+        kept = connection.execute(sa.select(tables.gold.c.ticket_id, tables.gold.c.body)).all()
+        last, slip = reading.dead_letters(connection)
+    assert {key: msgspec.json.decode(body)["output"] for key, body in kept} == {
+        "t-2": "lost_card",
+        "t-3": None,
+    }
+    assert (slip.stage, slip.field) == ("taxonomy", "$.output")
+    assert slip.message.endswith("'refnd' is none of the task's labels; did you mean 'refund'?")
+    assert "<EMAIL_1> says zzz" in last.message
+    page = json.loads(house.ask("gold", "status", "--json").stdout)
+    assert (page["outside"], page["newest_outside"]) == (2, last.message)
+    assert "2 answers are none" in house.ask("gold", "status").stdout
+    assert house.ask("gold", "list").stdout.startswith("t-1 ")
 
 
 def test_nothing_to_check_is_said_so(house: House) -> None:
