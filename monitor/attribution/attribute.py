@@ -9,10 +9,20 @@ import msgspec
 
 from monitor.attribution import causes
 from monitor.attribution.causes import Case, Cause, Verdict
-from monitor.attribution.parts import Part, Split, attributes, class_of, rates, segment_of, split
+from monitor.attribution.parts import (
+    Part,
+    Rate,
+    Split,
+    attributes,
+    class_of,
+    rates,
+    segment_of,
+    split,
+)
 from monitor.attribution.period import Loss, Period
 from monitor.estimation.wording import number, percent
 from schemas.samples import Sample
+from schemas.signals import Interval
 
 #: Labels of each period without which nothing is taken apart.
 LEAST_LABELS: Final = 30
@@ -116,12 +126,14 @@ def _cleared(cause: Cause) -> str:
 
 def _where(splits: Sequence[Split]) -> str:
     whole = splits[0]
-    shares = f"{percent(whole.before.mean)} -> {percent(whole.now.mean)}"
-    labels = f"{number(whole.before.labels)} and {number(whole.now.labels)} labels"
+    figures = (
+        f"{_rise(whole.before, whole.now)}, one look, {number(whole.before.labels)} and "
+        f"{number(whole.now.labels)} labels"
+    )
     if not _clear(whole):
-        return f"no clear difference to the time before ({shares}, {labels})"
+        return f"no clear difference to the time before ({figures})"
     way = "more" if whole.difference > 0 else "less"
-    told = f"{_points(abs(whole.difference))} points {way} than before ({shares}, {labels})"
+    told = f"{_points(abs(whole.difference))} points {way} than before ({figures})"
     part = _main_part(splits)
     return f"{told}, {_where_in(part, whole.difference)}" if part else f"{told}, in many parts"
 
@@ -150,11 +162,23 @@ def _where_in(part: Part, difference: float) -> str:
     else:
         of = f"{_points(abs(part.effect))} of the {_points(abs(difference))} come"
     if abs(part.within) >= abs(part.mix):
-        shares = f"{percent(part.before.mean)} -> {percent(part.now.mean)}"
-        return f"{of} from within `{part.name}` ({shares})"
+        return f"{of} from within `{part.name}` ({_rise(part.before, part.now)})"
     way = "more" if part.share_now > part.share_before else "less"
     shares = f"{percent(part.share_before)} -> {percent(part.share_now)} of the traffic"
     return f"{of} from {way} of `{part.name}` ({shares})"
+
+
+def _rise(before: Rate, now: Rate) -> str:
+    """Write two losses with their bounds, which are of one look."""
+    was, are = before.interval, now.interval
+    return (
+        f"{percent(before.mean)} -> {percent(now.mean)}, 95 % intervals {_within(was)} and "
+        f"{_within(are)} %"
+    )
+
+
+def _within(interval: Interval) -> str:
+    return f"{100 * interval.lower:.1f} to {100 * interval.upper:.1f}"
 
 
 def _with_points(cause: Cause) -> str:

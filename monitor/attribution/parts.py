@@ -19,7 +19,9 @@ from typing import Final
 import msgspec
 
 from monitor.attribution.period import Loss
+from monitor.estimation.beta_binomial import clopper_pearson
 from schemas.samples import Sample
+from schemas.signals import Interval
 
 #: A part with fewer labels than this, before and now together, is counted among all others.
 LEAST_PART: Final = 10
@@ -59,6 +61,18 @@ class Rate(msgspec.Struct, frozen=True):
         effective = self.weight**2 / self.squares
         mean = (self.mean * effective + 0.5) / (effective + 1)
         return mean * (1 - mean) / effective
+
+    @property
+    def interval(self) -> Interval:
+        """Mean loss with bounds for one look; [0, 1] where there are no labels.
+
+        Exact for losses of 0 and 1 of one weight; else as if there were as many labels as those
+        of one weight that would say as much (Kish, 1965, Survey Sampling).
+        """
+        effective = int(self.weight**2 / self.squares) if self.labels else 0
+        if not effective:
+            return Interval(self.mean, 0.0, 1.0)
+        return clopper_pearson(self.mean * effective, effective)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):

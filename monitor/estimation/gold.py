@@ -207,8 +207,26 @@ def bounds(
     if alike and len({row.disagreement for row in checked}) > 1 and set(losses) <= {0.0, 1.0}:
         return confidence_sequence(sum(losses), len(losses))
     mean = mean_loss(checked, losses, labels)
-    # a student's loss less its disagreement may be negative: to [0, 1] and back
-    lowest = -1.0 if min(losses) < 0 else 0.0
+    # a student's loss less its disagreement may be negative
+    return _around(mean, lowest=-1.0 if min(losses) < 0 else 0.0)
+
+
+def agreement_bounds(labels: Agreement) -> Interval | None:
+    """Return the disagreement of labels with bounds for any number of looks; None: too few labels.
+
+    Asymptotic, by the variance of the weighted mean.
+
+    >>> found = agreement_bounds(Agreement.of([(0.0, 0.1)] * 900 + [(1.0, 0.1)] * 100))
+    >>> print(f"{found.estimate:.3f}, {found.lower:.3f} to {found.upper:.3f}")
+    0.100, 0.071 to 0.129
+    """
+    if labels.n < MIN_GOLD:
+        return None
+    return _around(labels.disagreement, lowest=0.0)
+
+
+def _around(mean: Mean, *, lowest: float) -> Interval:
+    """Return a mean in [`lowest`, 1] with bounds for any number of looks: to [0, 1] and back."""
     share = (mean.estimate - lowest) / (1 - lowest)
     variance = mean.n * mean.variance / (1 - lowest) ** 2
     moments = Moments(mean.n, mean.n * share, mean.n * (variance + share**2))

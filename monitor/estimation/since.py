@@ -104,13 +104,13 @@ def describe(began: Since, windows: Sequence[JudgedWindow], lifetime: JudgedWind
     >>> print(describe(began, seen, total_of(seen)))  # doctest: +NORMALIZE_WHITESPACE
     disagreement 32.0 % over the last 100 labels, where the evidence begins (95 % interval 12.9 to
     56.6 %, any number of looks); last 500 labels 12.8 % (95 % interval 10.0 to 16.0 %, one look);
-    all 1,100 labels of this student 10.2 %
+    all 1,100 labels of this student 10.2 % (95 % interval 7.4 to 13.4 %, any number of looks)
     """
-    recent = newest(windows, RECENT)
+    recent, always = newest(windows, RECENT), band(lifetime)
     return (
         f"disagreement {percent(began.interval.estimate)} over the last {number(began.labels)} "
         f"labels, where the evidence begins ({span(began.interval)}, any number of looks); "
         f"last {number(recent.labels)} labels {percent(glance(recent).estimate)} "
         f"({span(glance(recent))}, one look); all {number(lifetime.labels)} labels of this "
-        f"student {percent(band(lifetime).estimate)}"
+        f"student {percent(always.estimate)} ({span(always)}, any number of looks)"
     )

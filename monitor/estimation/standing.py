@@ -112,8 +112,8 @@ class StudentGold(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     answered: int
-    #: its disagreement with the teacher, over the labels people were drawn from
-    disagreement: float
+    #: its disagreement with the teacher, over the labels people were drawn from; None: too few
+    disagreement: Interval | None
     #: its share of wrong answers, and by how much agreement overstates its correctness
     error: Interval | None
     overstated: Interval | None
@@ -121,15 +121,13 @@ class StudentGold(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """The same for people."""
-        agrees = f"agrees with the teacher in {percent(1 - self.disagreement)} of the tickets"
+        agrees = "has too few labels to say how often it agrees with the teacher"
+        if self.disagreement is not None:
+            agrees = f"agrees with the teacher in {_share_left(self.disagreement)} of the tickets"
         if self.error is None or self.overstated is None:
             return f"{agrees}; people answered {self.answered} of {MIN_GOLD} it takes to say more"
-        right = 1 - self.error.estimate
-        return f"{agrees} and is right in {percent(right)} ({self._right()}): {self._verdict()}"
-
-    def _right(self) -> str:
-        assert self.error is not None
-        return span(Interval(1 - self.error.estimate, 1 - self.error.upper, 1 - self.error.lower))
+        right = _share_left(self.error)
+        return f"{agrees} and is right in {right}, any number of looks: {self._verdict()}"
 
     def _verdict(self) -> str:
         assert self.overstated is not None
@@ -141,6 +139,12 @@ class StudentGold(msgspec.Struct, frozen=True, kw_only=True):
         return "agreement and correctness do not differ measurably"
 
 
+def _share_left(wrong: Interval) -> str:
+    """Write the share that is not wrong, with its bounds."""
+    right = Interval(1 - wrong.estimate, 1 - wrong.upper, 1 - wrong.lower)
+    return f"{percent(right.estimate)} ({span(right)})"
+
+
 def student_gold(model: str, checked: Sequence[Checked], labels: Agreement) -> StudentGold:
     """Say how one student does by people's answers.
 
@@ -148,13 +152,14 @@ def student_gold(model: str, checked: Sequence[Checked], labels: Agreement) -> S
     >>> rows += [Checked(5.0, 1.0, 1.0, 0.0)] * 60
     >>> labels = Agreement.of([(0.0, 0.05)] * 4000 + [(1.0, 0.05)] * 400)
     >>> print(student_gold("m1", rows, labels).sentence)  # doctest: +NORMALIZE_WHITESPACE
-    agrees with the teacher in 90.9 % of the tickets and is right in 81.8 % (95 % interval 75.2 to
-    88.5 %): agreement overstates correctness by 9.1 points
+    agrees with the teacher in 90.9 % (95 % interval 89.5 to 92.3 %) of the tickets and is right in
+    81.8 % (95 % interval 75.2 to 88.5 %), any number of looks: agreement overstates correctness
+    by 9.1 points
     """
     return StudentGold(
         model=model,
         answered=len(checked),
-        disagreement=labels.disagreement.estimate,
+        disagreement=gold.agreement_bounds(labels),
         error=gold.bounds(checked, [row.student for row in checked], labels),
         overstated=gold.bounds(
             checked, [row.student - row.disagreement for row in checked], labels

@@ -138,7 +138,8 @@ def test_a_finding_says_where_it_comes_from_and_what_changed(connection: sa.Conn
     fill(connection)
     told = explained(connection, FOUND)
     assert told.causes.startswith(
-        "45.0 points more than before (5.0 % -> 50.0 %, 1,440 and 60 labels), "
+        "45.0 points more than before (5.0 % -> 50.0 %, 95 % intervals 3.9 to 6.3 and 36.8 to "
+        "63.2 %, one look, 1,440 and 60 labels), "
         "all of it comes from within `delivery`"
     )
     assert "changed: inputs (" in told.causes

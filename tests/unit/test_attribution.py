@@ -260,8 +260,9 @@ def test_nobody_knows_what_is_left_while_a_cause_has_not_spoken() -> None:
 def test_the_sentence_names_the_part_that_is_answered_worse() -> None:
     found = attribute(CALM, now())
     assert found.sentence.startswith(
-        "13.3 points more than before (5.0 % -> 18.3 %, 300 and 300 labels), "
-        "all of it comes from within `delivery` (5.0 % -> 45.0 %)"
+        "13.3 points more than before (5.0 % -> 18.3 %, 95 % intervals 2.8 to 8.1 and 14.1 to "
+        "23.2 %, one look, 300 and 300 labels), all of it comes from within `delivery` "
+        "(5.0 % -> 45.0 %, 95 % intervals 1.6 to 11.3 and 35.0 to 55.3 %)"
     )
 
 
@@ -279,7 +280,9 @@ def test_a_segment_is_named_where_it_tells_more_than_the_classes() -> None:
 
     was = Period((), [*of("mail", "a", 2), *of("app", "b", 2)])
     are = Period((), [*of("mail", "c", 2), *of("app", "d", 24)])
-    assert "from within `channel=app` (5.0 % -> 60.0 %)" in attribute(was, are).sentence
+    assert (
+        "from within `channel=app` (5.0 % -> 60.0 %, 95 % intervals" in attribute(was, are).sentence
+    )
 
 
 def test_planted_requested_and_the_teachers_own_answers_are_no_evidence_of_the_student() -> None:
