@@ -182,8 +182,8 @@ def _people(page: GoldPage) -> str:
 
 def _outside(page: GoldPage) -> str:
     return (
-        f"{number(page.outside)} answers are none of the task's labels (`proctord dlq list`); "
-        f"newest: {plain(page.newest_outside)}. Publish them anew"
+        f"answers that are none of the task's labels: {number(page.outside)}, to be published anew "
+        f"(`proctord dlq list`). The newest: {plain(page.newest_outside)}"
     )
 
 

@@ -148,7 +148,7 @@ def test_a_slip_of_the_pen_is_no_answer_and_its_ticket_waits_on(house: House) ->
     assert "<EMAIL_1> says zzz" in last.message
     page = json.loads(house.ask("gold", "status", "--json").stdout)
     assert (page["outside"], page["newest_outside"]) == (2, last.message)
-    assert "2 answers are none" in house.ask("gold", "status").stdout
+    assert "none of the task's labels: 2," in house.ask("gold", "status").stdout
     assert house.ask("gold", "list").stdout.startswith("t-1 ")
 
 
