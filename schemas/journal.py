@@ -33,6 +33,8 @@ from schemas.errors import (
     DependencyDownError,
     FencedError,
     HeldElsewhereError,
+    NotFoundError,
+    ProctordError,
     SchemaMismatchError,
 )
 
@@ -200,32 +202,63 @@ def _alembic(engine: sa.Engine) -> Config:
     return config
 
 
+def explained(error: sa.exc.DatabaseError, journal: str) -> ProctordError:
+    """Say in our words what hinders: a database that does not answer, or one that is spoilt."""
+    why = next(iter(str(error.orig).splitlines()), type(error.orig).__name__)
+    if isinstance(error, sa.exc.OperationalError):
+        return DependencyDownError(
+            f"the journal at {journal} does not open: {why}",
+            next_step="check `journal.url` and that the server runs, then `proctord doctor`",
+        )
+    return ConfigError(
+        f"the journal at {journal} cannot be read: {why}",
+        next_step="check `journal.url`; if it is right, put the file's last backup in its place",
+    )
+
+
 def schema_revision(engine: sa.Engine) -> tuple[str | None, str]:
-    """Revision of the database (None: empty), and the one that this code wants.
+    """Revision of the database (None: empty, or not there), and the one that this code wants.
 
     Raises
     ------
     DependencyDownError: the database does not answer.
+    ConfigError: it is no database, or it may not be read.
+    SchemaMismatchError: a proctord wrote it that knows more revisions than this one.
     """
-    wanted = ScriptDirectory.from_config(_alembic(engine)).get_current_head()
+    scripts = ScriptDirectory.from_config(_alembic(engine))
+    wanted = str(scripts.get_current_head())
+    if _is_missing(engine):
+        return None, wanted  # SQLite would make the file only by being asked
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-    except sa.exc.OperationalError as error:
-        what = f"the journal at {engine.url.render_as_string()} does not open: {error.orig}"
-        raise DependencyDownError(
-            what, next_step="check `journal.url` and that the server runs, then `proctord doctor`"
-        ) from error
-    return current, str(wanted)
+    except sa.exc.DatabaseError as error:
+        raise explained(error, engine.url.render_as_string()) from error
+    if current is not None and current not in {s.revision for s in scripts.walk_revisions()}:
+        raise SchemaMismatchError(
+            f"the journal at {engine.url.render_as_string()} was written by a newer proctord: its "
+            f"schema is at {current}, and this one knows none after {wanted}",
+            next_step="install that proctord; a journal is never made older",
+        )
+    return current, wanted
+
+
+def _is_missing(engine: sa.Engine) -> bool:
+    path = engine.url.database or ":memory:"
+    if engine.dialect.name != "sqlite" or path == ":memory:" or path.startswith("file:"):
+        return False
+    return not Path(path).exists()
 
 
 def upgrade(engine: sa.Engine) -> str:
-    """Bring the schema to this code's revision; return it.
+    """Bring the schema to this code's revision, of a journal that is not there too; return it.
 
     Raises
     ------
     ConfigError: the database refuses, as PostgreSQL does a role that may create no table.
+    DependencyDownError, SchemaMismatchError: as `schema_revision`.
     """
+    schema_revision(engine)
     try:
         command.upgrade(_alembic(engine), "head")
     except sa.exc.ProgrammingError as error:
@@ -234,6 +267,8 @@ def upgrade(engine: sa.Engine) -> str:
             next_step="make the role of `journal.url` the owner of its database, or "
             "`GRANT CREATE ON SCHEMA public` to it",
         ) from error
+    except sa.exc.DatabaseError as error:
+        raise explained(error, engine.url.render_as_string()) from error
     return schema_revision(engine)[1]
 
 
@@ -243,11 +278,28 @@ def ensure_schema(engine: sa.Engine) -> None:
     Raises
     ------
     SchemaMismatchError: the tables are older or newer than this code.
+    DependencyDownError, ConfigError: as `upgrade`.
+    """
+    if schema_revision(engine)[0] is None:
+        upgrade(engine)
+    check_schema(engine)
+
+
+def check_schema(engine: sa.Engine) -> None:
+    """Refuse a journal that is not there, or of another version; for those who only look.
+
+    Raises
+    ------
+    NotFoundError: there is none yet.
+    SchemaMismatchError, DependencyDownError, ConfigError: as `schema_revision`.
     """
     current, wanted = schema_revision(engine)
     if current is None:
-        upgrade(engine)
-    elif current != wanted:
+        raise NotFoundError(
+            f"there is no journal at {engine.url.render_as_string()} yet",
+            next_step="`proctord run` makes it; if it should be there, check `journal.url`",
+        )
+    if current != wanted:
         what = f"the journal's schema is at {current}, this proctord wants {wanted}"
         raise SchemaMismatchError(
             what, next_step="back the journal up, then run `proctord db upgrade`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from schemas.errors import (
     DependencyDownError,
     FencedError,
     HeldElsewhereError,
+    NotFoundError,
     SchemaMismatchError,
 )
 
@@ -35,15 +37,52 @@ def test_an_empty_journal_is_created_and_a_current_one_left_alone(engine: sa.Eng
     assert before[0] == before[1]
 
 
-def test_a_journal_of_another_version_is_refused_with_the_command_that_helps(
-    engine: sa.Engine,
+def test_an_older_journal_is_refused_with_the_command_that_helps(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    monkeypatch.setattr(journal, "schema_revision", lambda _: ("0000", "0001"))
     with pytest.raises(SchemaMismatchError) as refused:
         journal.ensure_schema(engine)
     assert "proctord db upgrade" in str(refused.value)
     assert refused.value.exit_code == 78
+
+
+@pytest.mark.parametrize("command", [journal.ensure_schema, journal.check_schema, journal.upgrade])
+def test_a_journal_of_a_newer_proctord_is_for_that_one_alone(
+    engine: sa.Engine, command: Callable[[sa.Engine], object]
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaMismatchError, match=r"newer proctord.*9999") as refused:
+        command(engine)
+    assert "install that proctord" in str(refused.value)
+    assert "db upgrade" not in str(refused.value)
+
+
+def test_whoever_only_looks_makes_no_journal(tmp_path: Path) -> None:
+    path = tmp_path / "none.db"
+    engine = journal.open_journal(f"sqlite:///{path}")
+    assert journal.schema_revision(engine)[0] is None
+    with pytest.raises(NotFoundError, match="`proctord run` makes it"):
+        journal.check_schema(engine)
+    assert not path.exists()
+    journal.ensure_schema(engine)
+    journal.check_schema(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "command", [journal.schema_revision, journal.check_schema, journal.upgrade]
+)
+def test_a_file_that_is_no_database_is_told_in_words(
+    tmp_path: Path, command: Callable[[sa.Engine], object]
+) -> None:
+    path = tmp_path / "g.db"
+    path.write_text("garbage " * 200)
+    engine = journal.open_journal(f"sqlite:///{path}")
+    with pytest.raises(ConfigError, match="file is not a database"):
+        command(engine)
+    engine.dispose()
 
 
 def test_a_journal_that_cannot_be_opened_is_a_dependency_that_is_down() -> None:
