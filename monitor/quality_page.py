@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import sqlalchemy as sa
 
-from monitor.alerts.figures import bounds, utc
+from monitor.alerts.figures import bounds, plain, utc
 from monitor.estimation.quality import QualityEstimate
 from monitor.estimation.weights import ALL, Evidence, Ranked, rank, together
 from monitor.estimation.wording import number, percent
@@ -16,6 +16,8 @@ from monitor.store import evaluation
 
 #: students that are shown, the one that was labelled last first
 STUDENTS = 5
+#: an e-value from which on it is told, and one beyond which its size tells nobody anything
+SPEAKS, CERTAIN = 2, 1_000_000
 
 
 class StudentQuality(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,20 +79,39 @@ def lines(students: Sequence[StudentQuality]) -> list[str]:
 
 def _lines(student: StudentQuality) -> list[str]:
     newest = max(estimate.at for estimate in student.segments)
-    title = f"student {student.model[:12]}" + (", serves" if student.serves else "")
+    title = f"student {plain(student.model[:12])}" + (", serves" if student.serves else "")
     return [
-        f"{title}; judged up to {utc(newest)}; evidence of all together {student.together:.3g}",
+        f"{title}; judged up to {utc(newest)}; {_odds(student.together)}",
         *(_line(one, student.standing.get(one.segment, "")) for one in student.segments),
         "",
     ]
 
 
+def _odds(e_value: float) -> str:
+    """Say how strong the evidence is that not every segment is within its tolerance.
+
+    Of an e-value: under the tolerance it reaches x at most once in x lives (Ville, 1939).
+
+    >>> [_odds(e_value) for e_value in (0.008, 20.4, 1e94)]  # doctest: +NORMALIZE_WHITESPACE
+    ['nothing speaks against it in all segments together',
+     'chance of such figures, all segments together, if all were within: at most 1 in 20',
+     'chance of such figures, all segments together, if all were within: less than 1 in 1,000,000']
+    """
+    if e_value < SPEAKS:
+        return "nothing speaks against it in all segments together"
+    most = f"at most 1 in {number(int(e_value))}"
+    if e_value > CERTAIN:
+        most = f"less than 1 in {number(CERTAIN)}"
+    return f"chance of such figures, all segments together, if all were within: {most}"
+
+
 def _line(one: QualityEstimate, standing: str) -> str:
-    name = "all traffic" if one.segment == ALL else one.segment
+    name = "all traffic" if one.segment == ALL else plain(one.segment, 100)
     if one.recent is None or one.lifetime is None:
         return f"  {name:<24} no labels yet"
     words = one.state + (f", {standing}" if standing not in {"", one.state} else "")
     return (
-        f"  {name:<24} last {number(one.recent_n)} labels {bounds(one.recent)}; "
-        f"all {number(one.n)} {bounds(one.lifetime)}; limit {percent(one.tolerance)}; {words}"
+        f"  {name:<24} last {number(one.recent_n)} labels {bounds(one.recent, 'one look')}; all "
+        f"{number(one.n)} {bounds(one.lifetime, 'any number of looks')}; limit "
+        f"{percent(one.tolerance)}; {words}"
     )

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from monitor.alerts.figures import bounds, duration, utc
 from monitor.alerts.situation import Situation
 from monitor.estimation.quality import QualityEstimate
-from monitor.estimation.wording import percent
+from monitor.estimation.wording import number, percent
 from monitor.loops import situation
 from monitor.sampling import SamplingPlan
 from monitor.store import drifting, evaluation, labelling, planning, reading
@@ -150,8 +150,9 @@ def _quality(status: Status) -> str:
     if quality is None or quality.lifetime is None or quality.recent is None:
         return "no labels yet"
     return (
-        f"{quality.state}: {bounds(quality.recent)} of the last {quality.recent_n} labels; "
-        f"{bounds(quality.lifetime)} of all {quality.n}; "
+        f"{quality.state}: {bounds(quality.recent, 'one look')} of the last "
+        f"{number(quality.recent_n)} labels; "
+        f"{bounds(quality.lifetime, 'any number of looks')} of all {number(quality.n)}; "
         f"{percent(status.tolerance)} is accepted"
     )
 

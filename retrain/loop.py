@@ -227,7 +227,7 @@ class RetrainLoop:
         try:
             self._registry.check(result.artefact_id)
         except ArtefactError as error:
-            return self._fail(run, str(error), now)
+            return self._fail(run, error.clause, now)
         gated = _changed(
             run,
             now,
@@ -310,7 +310,7 @@ class RetrainLoop:
         try:
             self._registry.check(run.challenger)
         except ArtefactError as error:
-            return self._fail(run, str(error), now)
+            return self._fail(run, error.clause, now)
         try:
             # One transaction: a champion without its run's end would be promoted again, a run's
             # end without its champion never. Killed before the commit: the run is still gated.

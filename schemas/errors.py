@@ -25,6 +25,15 @@ class ProctordError(Exception):
     def __str__(self) -> str:
         return f"{self.what}\n  next: {self.next_step}" if self.next_step else self.what
 
+    @property
+    def clause(self) -> str:
+        """The same as a part of a sentence, for a record that an alert quotes.
+
+        >>> ProctordError("nothing is left to learn from", next_step="wait for labels").clause
+        'nothing is left to learn from; next: wait for labels'
+        """
+        return f"{self.what}; next: {self.next_step}" if self.next_step else self.what
+
 
 class ConfigError(ProctordError):
     """The configuration cannot be used as it stands."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from monitor.alerts.figures import duration, money, utc
 from monitor.alerts.hysteresis import Threshold, firing, since
 from monitor.alerts.situation import Budget, Deliveries, Intake, Situation, TeacherHealth, Traffic
-from monitor.estimation.wording import percent
+from monitor.estimation.wording import number, percent
 from schemas.alerts import Condition
 from schemas.signals import Severity
 
@@ -40,11 +40,12 @@ def dead_letters_high(situation: Situation) -> Iterator[Condition]:
             severity=_blind(share),
             since=since(situation, name, {}),
             summary=f"{percent(share)} of the messages of the last {duration(traffic.seconds)} "
-            f"could not be read: {traffic.dead_letters} of "
-            f"{traffic.events + traffic.dead_letters}; from {percent(DEAD_LETTERS.raise_at)} on "
+            f"could not be read: {number(traffic.dead_letters)} of "
+            f"{number(traffic.events + traffic.dead_letters)}; from {percent(DEAD_LETTERS.raise_at)} on "
             "something is wrong with the producer",
             proctord_does="Keeps each one, byte for byte, with the field at fault, and reads on.",
-            you_do="Look at one, mend the producer, then replay them.",
+            you_do="Look at one and mend the producer. What was lost counts only if the producer "
+            "publishes it again.",
         )
 
 
@@ -98,7 +99,8 @@ def teacher_unavailable(situation: Situation) -> Iterator[Condition]:
         name=name,
         severity="warn",
         since=closed if teacher.open_since is None else min(closed, teacher.open_since),
-        summary=f"teacher {teacher.name} does not answer: {teacher.failures} of {teacher.calls} "
+        summary=f"teacher {teacher.name} does not answer: {number(teacher.failures)} of "
+        f"{number(teacher.calls)} "
         f"calls of the last hour failed{error}",
         proctord_does="Asks again by itself. Samples wait for it; without labels, quality loss is "
         "not noticed, while windows and drift are still watched.",
@@ -119,7 +121,8 @@ def teacher_abstains(situation: Situation) -> Iterator[Condition]:
             name=name,
             severity="warn",
             since=since(situation, name, {}),
-            summary=f"teacher {teacher.name} abstained on {percent(share)} of {answered} tickets "
+            summary=f"teacher {teacher.name} abstained on {percent(share)} of {number(answered)} "
+            "tickets "
             "of the last hour",
             proctord_does="Leaves these tickets out. Quality is then known of the rest only, "
             "which may be the easier ones.",
@@ -162,8 +165,8 @@ def notifications_failing(situation: Situation) -> Iterator[Condition]:
                 severity="page",
                 labels=labels,
                 since=since(situation, name, labels),
-                summary=f"channel {queue.channel} takes no notifications: {queue.waiting} wait, "
-                f"the oldest for {duration(_age(situation, queue))}; {queue.given_up} were given "
+                summary=f"channel {queue.channel} takes no notifications: {number(queue.waiting)} wait, "
+                f"the oldest for {duration(_age(situation, queue))}; {number(queue.given_up)} were given "
                 f"up during the last day{error}",
                 proctord_does="Tries each again for 24 h, at growing intervals. The alerts stand "
                 "in the journal whatever happens to their notifications.",
@@ -188,7 +191,9 @@ def _blind(share: float) -> Severity:
 
 
 def _unanswered(traffic: Traffic) -> str:
-    return f"{traffic.unanswered} of {traffic.tickets} in {duration(traffic.seconds)}"
+    return (
+        f"{number(traffic.unanswered)} of {number(traffic.tickets)} in {duration(traffic.seconds)}"
+    )
 
 
 def _unavailable(teacher: TeacherHealth, *, firing: bool) -> bool:
@@ -254,7 +259,7 @@ def _silent(situation: Situation) -> Wording | None:
         return None
     newest = max(intake.advanced_at for intake in situation.intake)
     summary = f"no event has come for {duration(situation.now - newest)}, since {utc(newest)}"
-    you_do = "See whether production publishes; if quiet hours are usual, raise stale_after."
+    you_do = "See whether production publishes; if quiet hours are usual, raise stale_seconds."
     return "warn", summary, you_do
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from monitor.alerts.figures import bounds, duration, short, utc
 from monitor.alerts.hysteresis import firing
 from monitor.alerts.situation import ChampionChange, Quality, Situation
-from monitor.estimation.wording import percent
+from monitor.estimation.wording import number, percent
 from schemas.alerts import Alert, Condition
 from schemas.runs import Run
 from schemas.signals import Severity, Signal
@@ -47,8 +47,8 @@ def quality_warning(situation: Situation) -> Iterator[Condition]:
             labels=_labels(situation, segment),
             since=signal.at,
             summary=f"{_traffic(segment)}: {signal.words}. {_newest_estimate(situation, segment)}",
-            proctord_does=f"Goes on watching {_student(situation)}; evidence of statistic "
-            f"{signal.statistic:.2f} pages at the false-alarm rate of the contract.",
+            proctord_does=f"Goes on watching {_student(situation)}; pages as soon as the evidence "
+            "is as strong as the contract asks of a page.",
             you_do="Nothing tonight. By daylight, see whether new products, words or customers "
             "explain it, and whether labels for a retraining are there.",
         )
@@ -200,7 +200,7 @@ def _newest_estimate(situation: Situation, segment: str) -> str:
     if quality.labels < ENOUGH_LABELS:
         return f"Not enough labels yet: {quality.labels} of {ENOUGH_LABELS}."
     return (
-        f"Newest estimate: {bounds(quality.disagreement)} of {quality.labels} labels; "
+        f"Newest estimate: {bounds(quality.disagreement, 'one look')} of {number(quality.labels)} labels; "
         f"{percent(quality.tolerance)} is accepted."
     )
 

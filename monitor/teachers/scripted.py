@@ -60,8 +60,10 @@ def read_recorded(path: Path) -> Iterator[RecordedRow]:
                 if line.strip():
                     yield decoder.decode(line)
     except (OSError, EOFError, msgspec.DecodeError, RecursionError) as error:
+        where = f"{path}, line {number}" if number else f"{path}"
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigError(
-            f"{path}, line {number}: {error}",
+            f"{where}: {why}",
             next_step='each line is {"id": …, "text": …, "teacher": {"label": …}}',
         ) from error
 

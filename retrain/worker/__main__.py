@@ -55,8 +55,9 @@ def _carry_out(run_dir: Path, order: WorkOrder, stop: threading.Event) -> int:
 
 
 def _failed(run_id: str, epoch: int, error: Exception) -> WorkResult:
-    known = isinstance(error, ProctordError)
-    failure = str(error) if known else f"{type(error).__name__}: {error}"
+    failure = f"{type(error).__name__}: {error}"
+    if isinstance(error, ProctordError):
+        failure = error.clause
     return WorkResult(run_id=run_id, epoch=epoch, ok=False, failure=failure)
 
 

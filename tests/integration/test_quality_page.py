@@ -37,13 +37,21 @@ def test_a_student_is_named_with_each_segment_its_intervals_and_limit() -> None:
     page = lines([student(estimate("*"), estimate("channel=mail"))])
     assert page[0] == (
         "student 0123456789ab, serves; judged up to 2026-06-02 08:00:00 UTC; "
-        "evidence of all together 1.25"
+        "nothing speaks against it in all segments together"
     )
     assert page[1] == (
-        "  all traffic              last 500 labels 9.0 % (95 % interval 7.0 to 12.0 %); "
-        "all 800 8.0 % (95 % interval 6.0 to 11.0 %); limit 10.0 %; unsure"
+        "  all traffic              last 500 labels 9.0 % (95 % interval 7.0 to 12.0 %, one look); "
+        "all 800 8.0 % (95 % interval 6.0 to 11.0 %, any number of looks); limit 10.0 %; unsure"
     )
     assert page[2].startswith("  channel=mail ")
+
+
+def test_a_name_from_outside_reaches_no_terminal_raw() -> None:
+    evil = "channel=\x1b[2J\x07mail\nstudent forged, serves"
+    page = lines([student(estimate(evil), model="m\x1b[1m1")])
+    assert len(page) == 3
+    assert not any(set(line) & set("\x1b\x07\n") for line in page)
+    assert page[1].startswith("  channel=[2Jmail student forged, serves last 500")
 
 
 def test_what_stands_out_among_segments_is_said_once() -> None:

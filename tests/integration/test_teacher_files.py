@@ -58,8 +58,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "cut.gz").write_bytes(gzip.compress(ROWS)[:-20])
     (tmp_path / "plain.gz").write_bytes(ROWS)
     for name in ("missing.jsonl", "cut.gz", "plain.gz"):
-        with pytest.raises(ConfigError, match=name):
+        with pytest.raises(ConfigError, match=name) as caught:
             ScriptedTeacher.from_file(tmp_path / name)
+        assert "line 0" not in str(caught.value)
+        assert "Errno" not in str(caught.value)
 
 
 def settings(**key: str) -> HttpTeacherSettings:

@@ -484,7 +484,7 @@ def test_the_text_has_the_figures_the_interval_and_what_is_done() -> None:
     )
     assert "all traffic: disagreement 20.0 % (limit 10 %)" in found.summary
     assert (
-        "20.0 % (95 % interval 18.0 to 22.0 %) of 150 labels; 10.0 % is accepted" in found.summary
+        "20.0 % (95 % interval 18.0 to 22.0 %, one look) of 150 labels; 10.0 % is accepted" in found.summary
     )
     assert "Student m2 serves on" in found.proctord_does
     assert "hold (too_few_labels): 120 new labels, 380 are missing" in found.proctord_does
