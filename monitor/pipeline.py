@@ -6,6 +6,7 @@ and wherever the process was stopped and started again from the journal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -15,7 +16,7 @@ from monitor.redaction import redact
 from monitor.sampling import Sampler
 from monitor.seen import Seen, identity
 from monitor.segments import Segments
-from monitor.watermark import Watermark
+from monitor.watermark import Newest, Watermark
 from monitor.windows import Classes, Windows, slice_start
 from schemas.events import Answer, Event, Feedback, Ticket
 from schemas.samples import Gold, Pair, Sample
@@ -37,8 +38,10 @@ COUNTERS = (
     "orphans",
     #: halves that had to go because too many waited
     "evicted",
-    #: events whose time was clamped
+    #: events from the future, counted as of now
     "clock_skew",
+    #: events older than `max_past_seconds`, counted as of then
+    "too_old",
     #: texts that were cut to `max_text_chars`
     "cut",
     #: tickets with a segment beyond the cap
@@ -68,7 +71,8 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     pending_cap: int = 100_000
     #: finished tickets that are remembered, to know a duplicate by
     seen_cap: int = 1_000_000
-    #: event times outside `[now - past, now + future]` are clamped
+    #: event times before `now - past` count as that, event times after `now + future` as now;
+    #: infinite where there is no clock to hold them against (a replay)
     max_past_seconds: float = 30 * 86_400.0
     max_future_seconds: float = 300.0
     #: characters kept of one text
@@ -119,8 +123,8 @@ class ShardRecords(msgspec.Struct, frozen=True, kw_only=True):
 class _Memory(msgspec.Struct, frozen=True, kw_only=True):
     """The rest of a shard's state: `ShardState.memory`."""
 
-    newest_ticket: float = 0.0
-    newest_answer: float = 0.0
+    ticket: Newest = msgspec.field(default_factory=Newest)
+    answer: Newest = msgspec.field(default_factory=Newest)
     segments: dict[str, float] = {}
 
 
@@ -154,8 +158,8 @@ class Pipeline:
             settings.lateness_seconds,
             settings.max_skew_seconds,
             value=state.watermark,
-            ticket=memory.newest_ticket,
-            answer=memory.newest_answer,
+            ticket=memory.ticket,
+            answer=memory.answer,
         )
         self._segments = Segments(settings.segment_by, settings.max_segments, memory.segments)
         self._classes = Classes()
@@ -181,11 +185,13 @@ class Pipeline:
     def feed(self, events: Iterable[Event], now: float) -> None:
         """Take events in the order in which they were read.
 
-        `now` only bounds the events' times: an event from the future is clamped and does not
-        move the watermark, so one wrong clock cannot close everybody's windows.
+        `now` only bounds the events' times. An event from the future counts as of now, and
+        does not move the watermark unless most do: one wrong clock cannot close everybody's
+        windows, and a wrong clock of all cannot keep them open.
         """
         self._earliest = now - self._settings.max_past_seconds
         self._latest = now + self._settings.max_future_seconds
+        self._present = now if self._latest < math.inf else math.inf
         for event in events:
             if isinstance(event, Ticket):
                 self._take_ticket(event)
@@ -206,8 +212,8 @@ class Pipeline:
             counters=dict(self._counters),
             memory=msgspec.json.encode(
                 _Memory(
-                    newest_ticket=self._watermark.ticket,
-                    newest_answer=self._watermark.answer,
+                    ticket=self._watermark.ticket,
+                    answer=self._watermark.answer,
                     segments=self._segments.known,
                 )
             ),
@@ -245,10 +251,9 @@ class Pipeline:
             else:
                 self._pairing.remove(ticket_id)
                 self._finish(half, waiting)
-        if at <= self._latest:
-            self._watermark.see_ticket(at)
-            if self._watermark.value >= self._windows.closes_at:
-                self._turn()
+        self._watermark.see_ticket(at, self._latest, self._present)
+        if self._watermark.value >= self._windows.closes_at:
+            self._turn()
 
     def _take_answer(self, event: Answer) -> None:
         self._counters["answers"] += 1
@@ -273,10 +278,9 @@ class Pipeline:
             else:
                 self._pairing.remove(ticket_id)
                 self._finish(waiting, half)
-        if at <= self._latest:
-            self._watermark.see_answer(at)
-            if self._watermark.value >= self._windows.closes_at:
-                self._turn()
+        self._watermark.see_answer(at, self._latest, self._present)
+        if self._watermark.value >= self._windows.closes_at:
+            self._turn()
 
     def _take_feedback(self, event: Feedback) -> None:
         self._counters["feedback"] += 1
@@ -293,10 +297,14 @@ class Pipeline:
         return identity(ticket_id) in self._seen
 
     def _clamp(self, at: float) -> float:
-        if self._earliest <= at <= self._latest:
-            return at
-        self._counters["clock_skew"] += 1
-        return max(self._earliest, min(at, self._latest))
+        if at < self._earliest:
+            self._counters["too_old"] += 1
+            return self._earliest
+        if at > self._latest:
+            # it was sent before now, whatever it says
+            self._counters["clock_skew"] += 1
+            return self._present
+        return at
 
     def _cut(self, text: str) -> str:
         limit = self._settings.max_text_chars
