@@ -13,8 +13,11 @@ from schemas.signals import Severity
 
 #: fewer messages, tickets or calls than this make no ratio
 FEWEST = 20
+#: and fewer events than this make no share of wrong clocks
+FEWEST_CLOCKS = 100
 DEAD_LETTERS = Threshold(raise_at=0.05, clear_below=0.02)
 UNANSWERED = Threshold(raise_at=0.05, clear_below=0.02)
+CLOCKS = Threshold(raise_at=0.05, clear_below=0.02)
 #: from here on most of the traffic is not seen: worth waking somebody
 BLIND = 0.5
 TEACHER_FAILURES = Threshold(raise_at=0.5, clear_below=0.2)
@@ -47,6 +50,40 @@ def dead_letters_high(situation: Situation) -> Iterator[Condition]:
             you_do="Look at one and mend the producer. What was lost counts only if the producer "
             "publishes it again.",
         )
+
+
+def clock_skew(situation: Situation) -> Iterator[Condition]:
+    """Events say that they are from the future, or from long ago."""
+    traffic = situation.traffic
+    if traffic is None or traffic.events < FEWEST_CLOCKS:
+        return
+    share = (traffic.from_future + traffic.too_old) / traffic.events
+    name = "ClockSkew"
+    if CLOCKS.holds(share, firing=_fires(situation, name)):
+        yield Condition(
+            name=name,
+            # many old ones are more often a backlog than a clock
+            severity=_blind(traffic.from_future / traffic.events),
+            since=since(situation, name, {}),
+            summary=f"{percent(share)} of the events of the last {duration(traffic.seconds)} have "
+            f"a time that cannot be right: {wrong_times(traffic)}; from "
+            f"{percent(CLOCKS.raise_at)} on a producer's clock is wrong, or this machine's",
+            proctord_does="Counts events from the future as of now, and windows close by the "
+            "other events' times; by now, where most are from the future. What is too old comes "
+            "after its windows closed, and is judged by nobody.",
+            you_do="Compare the clocks of the producers and of this machine (`date -u`), and set "
+            "them by NTP. If proctord reads an old backlog, raise max_past_seconds or wait.",
+        )
+
+
+def wrong_times(traffic: Traffic) -> str:
+    """Return how many times could not be right, of how many; "" where all could."""
+    found = [
+        f"{number(count)} of {number(traffic.events)} are {what}"
+        for count, what in ((traffic.from_future, "from the future"), (traffic.too_old, "too old"))
+        if count
+    ]
+    return " and ".join(found)
 
 
 def answers_missing(situation: Situation) -> Iterator[Condition]:

@@ -123,6 +123,13 @@ RULES: Final[tuple[Rule, ...]] = (
         muted_by="EventsStale",
     ),
     Rule(
+    Rule(
+        "ClockSkew",
+        service.clock_skew,
+        ("proctord status",),
+        hold=60.0,
+        keep=120.0,
+    ),
         "EventsStale",
         service.events_stale,
         ("proctord status", "proctord doctor"),

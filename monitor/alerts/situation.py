@@ -39,6 +39,9 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     #: by our clock: messages that became events, and messages that became dead letters
     events: int
     dead_letters: int
+    #: of the events: those from the future, and those older than what is accepted
+    from_future: int = 0
+    too_old: int = 0
     #: by event time: tickets whose pairing ended, and those that ended without an answer
     tickets: int
     unanswered: int

@@ -175,6 +175,8 @@ def _traffic(connection: sa.Connection, now: float) -> Traffic:
         seconds=HOUR,
         events=taken.events,
         dead_letters=taken.dead_letters,
+        from_future=taken.from_future,
+        too_old=taken.too_old,
         tickets=pairs + unanswered,
         unanswered=unanswered,
     )

@@ -25,25 +25,28 @@ class Taken(NamedTuple):
 
     events: int
     dead_letters: int
+    #: events with a time that cannot be right
+    from_future: int = 0
+    too_old: int = 0
 
 
 class _Mark(NamedTuple):
     """The totals of one moment."""
 
     at: float
-    events: int
-    dead_letters: int
+    taken: Taken
 
 
 def note(connection: sa.Connection, now: float) -> None:
     """Keep the totals of this moment, once a minute: later moments are counted from them."""
     known = _marks(connection)
     # nothing had been taken in before the first of all was kept
-    marks = [_Mark(now, 0, 0)] if known is None else known
+    marks = [_Mark(now, Taken(0, 0))] if known is None else known
     kept = [mark for mark in marks if mark.at >= now - LATELY - _EVERY]
     if not kept or now - kept[-1].at >= _EVERY:
-        kept.append(_Mark(now, *_totals(connection)))
-    health.report(connection, _COMPONENT, "evaluate", {"marks": kept}, now)
+        kept.append(_Mark(now, _totals(connection)))
+    rows = [[mark.at, *mark.taken] for mark in kept]
+    health.report(connection, _COMPONENT, "evaluate", {"marks": rows}, now)
 
 
 def taken(connection: sa.Connection, now: float) -> Taken:
@@ -59,16 +62,24 @@ def taken(connection: sa.Connection, now: float) -> Taken:
     recent = [mark for mark in marks if mark.at >= now - LATELY - _EVERY]
     if not recent:
         return Taken(0, 0)
-    first = recent[0]
-    return Taken(total.events - first.events, total.dead_letters - first.dead_letters)
+    return Taken(*(now - then for now, then in zip(total, recent[0].taken, strict=True)))
 
 
 def _marks(connection: sa.Connection) -> list[_Mark] | None:
     """Return the totals that were kept, oldest first; None where none ever were."""
     report = next(iter(health.reports(connection, _COMPONENT)), None)
-    return None if report is None else [_Mark(*mark) for mark in report.body["marks"]]
+    return (
+        None
+        if report is None
+        else [_Mark(at, Taken(*counts)) for at, *counts in report.body["marks"]]
+    )
 
 
 def _totals(connection: sa.Connection) -> Taken:
     counted = reading.counters(connection)
-    return Taken(sum(counted.get(stream, 0) for stream in _STREAMS), counted.get("dead_letters", 0))
+    return Taken(
+        sum(counted.get(stream, 0) for stream in _STREAMS),
+        counted.get("dead_letters", 0),
+        counted.get("clock_skew", 0),
+        counted.get("too_old", 0),
+    )

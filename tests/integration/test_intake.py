@@ -26,11 +26,19 @@ def _owned(connection: sa.Connection) -> None:
     )
 
 
-def read(connection: sa.Connection, tickets: int, dead: int, at: float = START) -> None:
+def read(
+    connection: sa.Connection, tickets: int, dead: int, at: float = START, **more: int
+) -> None:
     """Say that a consumer has read so much in all, of events that are a month old."""
     connection.execute(
         sa.update(tables.shard).values(
-            counters={"tickets": tickets, "answers": tickets, "feedback": 1, "dead_letters": dead},
+            counters={
+                "tickets": tickets,
+                "answers": tickets,
+                "feedback": 1,
+                "dead_letters": dead,
+                **more,
+            },
             watermark=at - 30 * 24 * HOUR,
             updated_at=at,
         )

@@ -105,9 +105,16 @@ def fires(name: str, since: float = NOW - 3600, **labels: str) -> Alert:
     )
 
 
-def traffic(events: int = 1000, dead: int = 0, tickets: int = 500, unanswered: int = 0) -> Traffic:
+def traffic(
+    events: int = 1000, dead: int = 0, tickets: int = 500, unanswered: int = 0, **more: int
+) -> Traffic:
     return Traffic(
-        seconds=600.0, events=events, dead_letters=dead, tickets=tickets, unanswered=unanswered
+        seconds=600.0,
+        events=events,
+        dead_letters=dead,
+        tickets=tickets,
+        unanswered=unanswered,
+        **more,
     )
 
 
@@ -325,6 +332,20 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
         {"traffic": traffic(2, dead=1, tickets=1, unanswered=1)},
         [],
     ),
+    ("4 % of the clocks are wrong", {"traffic": traffic(from_future=30, too_old=10)}, []),
+    ("5 % are", {"traffic": traffic(from_future=30, too_old=20)}, [("ClockSkew", "warn")]),
+    ("nearly all are fast", {"traffic": traffic(from_future=900)}, [("ClockSkew", "page")]),
+    (
+        "an old backlog is no reason to wake somebody",
+        {"traffic": traffic(too_old=1000)},
+        [("ClockSkew", "warn")],
+    ),
+    (
+        "3 % of wrong clocks after 5 %: not over yet",
+        {"traffic": traffic(from_future=30), "firing": (fires("ClockSkew"),)},
+        [("ClockSkew", "warn")],
+    ),
+    ("too few to speak of clocks", {"traffic": traffic(events=99, from_future=99)}, []),
     ("a tenth is unanswered", {"traffic": traffic(unanswered=50)}, [("AnswersMissing", "warn")]),
     ("no ticket is answered", {"traffic": traffic(unanswered=500)}, [("AnswersMissing", "page")]),
     (
