@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from monitor.alerts.figures import bounds, duration, utc
+from monitor.alerts.about_service import wrong_times
+from monitor.alerts.figures import bounds, duration, named, utc
 from monitor.alerts.situation import Situation
 from monitor.estimation.quality import QualityEstimate
 from monitor.estimation.wording import number, percent
 from monitor.loops import situation
 from monitor.sampling import SamplingPlan
-from monitor.store import drifting, evaluation, labelling, planning, reading
+from monitor.store import drifting, evaluation, planning, reading
 from monitor.store.drifting import DriftReport
 from schemas.acceptance import Standing, stand
 from schemas.contract import QualityContract
@@ -38,16 +39,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     contract_standing: Standing
     #: how good the teacher's answers are, by people's
     teacher: TeacherStanding
-    #: names of the alerts that fire
+    #: the alerts that fire: their names, and the traffic that they speak of
     firing: tuple[str, ...]
     #: the live run's id and state; ("", "") for none
     run: tuple[str, str]
     #: what the retraining policy said last, and why
     decision: str
     decided_at: float | None
-    #: the pipeline's totals, samples by state
+    #: the pipeline's totals; samples by where they come from, and by state
     counters: dict[str, int]
-    samples: dict[str, int]
+    #: events of the last hour whose time cannot be right; "" for none
+    clocks: str
+    samples: dict[str, dict[str, int]]
     #: how much is asked of the teacher, and since when and why so much; "" before the first plan
     sampling: str
     #: the teacher's bill of today
@@ -83,14 +86,15 @@ def gather(
         contract=contract.hash,
         contract_standing=stand(contract, facts.accepted, now),
         teacher=facts.standing or UNKNOWN,
-        firing=tuple(alert.condition.name for alert in facts.firing),
+        firing=tuple(named(alert.condition) for alert in facts.firing),
         run=(facts.run.run_id, facts.run.state) if facts.run else ("", ""),
         decision=f"{facts.decision.action} ({facts.decision.rule}): {facts.decision.reason}"
         if facts.decision
         else "",
         decided_at=facts.decision.at if facts.decision else None,
         counters=reading.counters(connection),
-        samples=labelling.sample_states(connection),
+        clocks=wrong_times(facts.traffic) if facts.traffic else "",
+        samples=reading.samples(connection),
         sampling=_sampling(planning.newest(connection)),
         spent_usd=facts.budget.spent_usd if facts.budget else 0.0,
         cap_usd=contract.daily_teacher_usd,
@@ -102,14 +106,14 @@ def gather(
 def _verdict(facts: Situation, quality: QualityEstimate | None) -> str:
     if not facts.intake:
         return "No event was read yet."
-    pages = [a.condition.name for a in facts.firing if a.condition.severity == "page"]
+    pages = [named(a.condition) for a in facts.firing if a.condition.severity == "page"]
     if pages:
         return f"Needs attention: {', '.join(pages)}."
     if not facts.champion:
         return "No student serves, or none was labelled yet."
     if quality is None or quality.n < 100:
         return "Watching; too few labels to say how the student does."
-    warnings = [a.condition.name for a in facts.firing if a.condition.severity == "warn"]
+    warnings = [named(a.condition) for a in facts.firing if a.condition.severity == "warn"]
     if warnings:
         return f"No page; worth a look: {', '.join(warnings)}."
     return "Healthy: the disagreement gives no reason to doubt the student."
@@ -125,7 +129,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("retraining", _retraining(status)),
         ("alerts", ", ".join(status.firing) or "none fires"),
         ("events", _events(status)),
-        ("samples", _counts(status.samples)),
+        ("samples", _samples(status.samples)),
         ("sampling", status.sampling or "no plan yet"),
         ("teacher", f"${status.spent_usd:.4f} of ${status.cap_usd:.2f} spent today"),
         ("gold", f"{status.teacher.state}: {status.teacher.reason}"),
@@ -180,7 +184,12 @@ def _retraining(status: Status) -> str:
 def _events(status: Status) -> str:
     until = f"windows closed up to {utc(status.watermark)}" if status.watermark else "none yet"
     waiting = f", {status.behind} behind" if status.behind else ""
-    return f"{_counts(status.counters)}; {until}{waiting}"
+    clocks = f"; wrong times in the last hour: {status.clocks}" if status.clocks else ""
+    return f"{_counts(status.counters)}; {until}{waiting}{clocks}"
+
+
+def _samples(samples: dict[str, dict[str, int]]) -> str:
+    return "; ".join(f"{origin}: {_counts(states)}" for origin, states in samples.items()) or "none"
 
 
 def _sampling(plan: SamplingPlan | None) -> str:

@@ -13,6 +13,9 @@ SampleReason = Literal["random", "risky", "requested", "sentinel"]
 #: The reasons whose samples estimates rest on, each with its stratum's probability.
 ESTIMATED: Final = ("random", "risky")
 
+#: The model of a label that was imported: no student of ours had answered its ticket.
+HISTORY: Final = "history"
+
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A ticket joined with its answer by `ticket_id`."""

@@ -133,7 +133,28 @@ def student_rolled_back(situation: Situation) -> Iterator[Condition]:
             )
 
 
+def quality_is_back(situation: Situation, condition: Condition) -> str:
+    """Say what ended QualityOutOfBounds: labels of the student that serves now."""
+    return _ended(situation, condition, "back within what was accepted")
+
+
+def quality_warning_is_over(situation: Situation, condition: Condition) -> str:
+    """Say what ended QualityWarning: its evidence was of another student, or another contract."""
+    why = "it is judged by another contract from now on"
+    if situation.champion_since > condition.since:
+        why = "what was found was found of the student before"
+    return _ended(situation, condition, why)
+
+
 # --- words -----------------------------------------------------------------------------------
+
+
+def _ended(situation: Situation, condition: Condition, why: str) -> str:
+    segment = condition.labels.get("segment", "")
+    return (
+        f"{_traffic(segment)}: over, {why}. {_student(situation)} serves{_since_when(situation)}. "
+        f"{_newest_estimate(situation, segment)}"
+    )
 
 
 def _out_of_bounds(

@@ -6,6 +6,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 from monitor.estimation.wording import percent, span
+from schemas.alerts import Condition
 from schemas.signals import Interval
 
 _STEPS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
@@ -58,6 +59,19 @@ def short(artefact_id: str) -> str:
     'dbf07940f1f7'
     """
     return artefact_id[:12]
+
+
+def named(condition: Condition) -> str:
+    """Return an alert's name with the traffic that it speaks of, where it speaks of some.
+
+    >>> out = Condition(name="QualityOutOfBounds", severity="page", since=0.0, summary="",
+    ...     proctord_does="", you_do="", labels={"lane": "shop", "segment": "channel=mail"})
+    >>> named(out)
+    'QualityOutOfBounds of channel=mail'
+    """
+    segment = condition.labels.get("segment", "")
+    of = {"": "", "*": " of all traffic"}.get(segment, f" of {plain(segment, 100)}")
+    return f"{condition.name}{of}"
 
 
 def rfc3339(seconds: float) -> str:

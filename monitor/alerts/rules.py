@@ -21,6 +21,11 @@ from monitor.alerts.situation import Situation
 from schemas.alerts import Condition
 
 
+def over(_situation: Situation, condition: Condition) -> str:
+    """Say that an alert has ended, where nothing more is known of its end."""
+    return f"no longer the case. It was: {condition.summary}"
+
+
 class Rule(NamedTuple):
     """One kind of alert."""
 
@@ -35,6 +40,8 @@ class Rule(NamedTuple):
     #: the alert that mutes this one while it fires, and labels that must be equal for that
     muted_by: str = ""
     equal: tuple[str, ...] = ()
+    #: says what ended it, with the figures of the end
+    closing: Callable[[Situation, Condition], str] = over
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -42,6 +49,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "QualityOutOfBounds",
         students.quality_out_of_bounds,
         ("proctord status", "proctord retrain --dry-run", "proctord alerts"),
+        closing=students.quality_is_back,
     ),
     Rule(
         "QualityWarning",
@@ -49,6 +57,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("proctord status", "proctord alerts"),
         muted_by="QualityOutOfBounds",
         equal=("lane", "segment"),
+        closing=students.quality_warning_is_over,
     ),
     Rule(
         "InputsDrifted",
@@ -115,6 +124,13 @@ RULES: Final[tuple[Rule, ...]] = (
         keep=120.0,
     ),
     Rule(
+        "ClockSkew",
+        service.clock_skew,
+        ("proctord status",),
+        hold=60.0,
+        keep=120.0,
+    ),
+    Rule(
         "AnswersMissing",
         service.answers_missing,
         ("proctord status",),
@@ -123,13 +139,6 @@ RULES: Final[tuple[Rule, ...]] = (
         muted_by="EventsStale",
     ),
     Rule(
-    Rule(
-        "ClockSkew",
-        service.clock_skew,
-        ("proctord status",),
-        hold=60.0,
-        keep=120.0,
-    ),
         "EventsStale",
         service.events_stale,
         ("proctord status", "proctord doctor"),
@@ -185,3 +194,9 @@ def conditions(situation: Situation) -> list[Condition]:
     name = situation.contract.hash if situation.contract else ""
     found = (condition for rule in RULES for condition in rule.find(situation))
     return [msgspec.structs.replace(condition, contract=name) for condition in found]
+
+
+def closing(situation: Situation, condition: Condition) -> str:
+    """Return the last summary of an alert that has ended; also of one that no rule knows any more."""
+    rule = BY_NAME.get(condition.name)
+    return (rule.closing if rule else over)(situation, condition)

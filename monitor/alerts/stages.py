@@ -47,7 +47,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reconcile(
-    conditions: Sequence[Condition], alerts: Sequence[Alert], now: float, settings: AlertSettings
+    conditions: Sequence[Condition],
+    alerts: Sequence[Alert],
+    now: float,
+    settings: AlertSettings,
+    closing: Callable[[Condition], str],
 ) -> list[Change]:
     """Return what becomes of every alert, given what holds now.
 
@@ -57,6 +61,7 @@ def reconcile(
     alerts: every alert that fires; and, so that news is told once, the momentary ones that were
         resolved as long ago as a condition may still carry them.
     now: seconds UTC.
+    closing: says what ended a condition that holds no longer: the last summary of its alert.
 
     The result holds one change for each condition that is no old news and for each firing alert
     that is over. Given the same arguments it is the same; called again after its changes were
@@ -65,12 +70,16 @@ def reconcile(
     >>> condition = Condition(name="EventsStale", severity="warn", since=0.0,
     ...                       summary="", proctord_does="", you_do="")
     >>> settings = AlertSettings(instance="shop", channels=("stdout",))
-    >>> [opened] = reconcile([condition], [], 10.0, settings)
+    >>> closing = lambda condition: "an event has come"
+    >>> [opened] = reconcile([condition], [], 10.0, settings, closing)
     >>> opened.kind, opened.reason, len(opened.notifications)
     ('opened', 'new', 1)
-    >>> [again] = reconcile([condition], [opened.alert], 70.0, settings)
+    >>> [again] = reconcile([condition], [opened.alert], 70.0, settings, closing)
     >>> again.kind, again.reason
     ('updated', 'told 1 min ago; repeated after 4 h')
+    >>> [ended] = reconcile([], [again.alert], 190.0, settings, closing)
+    >>> ended.kind, ended.alert.condition.summary
+    ('resolved', 'an event has come')
     """
     known = {alert.dedup_key: alert for alert in alerts}
     holding: dict[str, Condition] = {}
@@ -88,7 +97,7 @@ def reconcile(
         for alert in alerts
         if alert.state == "firing" and alert.dedup_key not in holding and alert not in kept
     ]
-    return changes + [_conclude(_gone(alert, now), sitting) for alert in over]
+    return changes + [_conclude(_gone(alert, closing, now), sitting) for alert in over]
 
 
 # --- identity: which row a condition is ------------------------------------------------------
@@ -139,9 +148,12 @@ def _seen(key: str, condition: Condition, before: Alert | None, now: float) -> _
     return _Case("opened", opened, rule)
 
 
-def _gone(alert: Alert, now: float) -> _Case:
-    over = msgspec.structs.replace(alert, state="resolved", ended_at=now, updated_at=now)
-    return _Case("resolved", over, _rule(alert.condition))
+def _gone(alert: Alert, closing: Callable[[Condition], str], now: float) -> _Case:
+    condition = msgspec.structs.replace(alert.condition, summary=closing(alert.condition))
+    over = msgspec.structs.replace(
+        alert, condition=condition, state="resolved", ended_at=now, updated_at=now
+    )
+    return _Case("resolved", over, _rule(condition))
 
 
 # --- stages: what people are told ------------------------------------------------------------

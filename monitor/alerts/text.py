@@ -77,7 +77,7 @@ def _headline(notification: Notification) -> str:
 
 def _rows(notification: Notification) -> list[tuple[str, str]]:
     condition = notification.condition
-    what = ("what" if notification.state == "firing" else "was", condition.summary)
+    what = ("what" if notification.state == "firing" else "now", condition.summary)
     since = ("at" if condition.momentary else "since", utc(condition.since))
     if notification.state == "resolved" and notification.ended_at is not None:
         lasted = duration(notification.ended_at - condition.since)

@@ -24,8 +24,9 @@ from monitor.demo.customers import Row, Scenario
 from monitor.demo.serving import ChampionServer, Reply
 from monitor.loops import situation
 from monitor.redaction import redact
-from monitor.store import gold
+from monitor.store import gold, notifying
 from schemas.accepting import accept
+from schemas.alerts import Condition
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
 from schemas.errors import ConfigError
@@ -72,6 +73,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision | None
     run: Run | None
     champion: str
+    #: alerts that fire
+    firing: tuple[Condition, ...]
 
 
 class Box:
@@ -244,6 +247,7 @@ class Box:
                 decision=situation.newest_decision(connection, self._lane),
                 run=live or situation.newest_run(connection, self._lane, live=False),
                 champion=situation.champion(connection, self._lane).artefact_id,
+                firing=tuple(alert.condition for alert in notifying.firing(connection)),
             )
 
     def _finish(self, run: Run, on_wait: Callable[[Run], None]) -> Run:

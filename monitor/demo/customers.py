@@ -47,19 +47,27 @@ class Scenario(msgspec.Struct, frozen=True):
     stream: tuple[Row, ...]
     #: index into `stream` of the first ticket after the change; None: nobody knows of one
     change_at: int | None
+    #: customers after whom the story ends as soon as no alert fires; all of the stream: never
+    #: before its end
+    enough: int
 
 
-def shoe_shop(seed: int, *, history: int, before: int, after: int) -> Scenario:
-    """Write a scenario of the shoe shop: the same seed tells the same story."""
+def shoe_shop(seed: int, *, history: int, before: int, after: int, more: int = 0) -> Scenario:
+    """Write a scenario of the shoe shop: the same seed tells the same story.
+
+    `more` customers come after those of `after` as long as an alert still fires.
+    """
     rng = random.Random(seed)  # noqa: S311 - a story, no secret
     old = tuple(_ticket(rng, f"h{n:06}", changed=False) for n in range(history))
-    stream = tuple(_ticket(rng, f"s{n:06}", changed=n >= before) for n in range(before + after))
+    enough = before + after
+    stream = tuple(_ticket(rng, f"s{n:06}", changed=n >= before) for n in range(enough + more))
     return Scenario(
         name="shoe shop",
         taxonomy=(*INTENTS, *NEW_INTENTS),
         history=old,
         stream=stream,
         change_at=before,
+        enough=enough,
     )
 
 
@@ -100,4 +108,5 @@ def from_rows(name: str, rows: list[Row], history: int) -> Scenario:
         history=tuple(rows[:history]),
         stream=tuple(rows[history:]),
         change_at=None,
+        enough=len(rows) - history,
     )

@@ -15,7 +15,7 @@ from monitor.estimation.wording import percent
 from monitor.store import gold, teachers
 from schemas import tables
 from schemas.runs import Verdict
-from schemas.samples import ESTIMATED
+from schemas.samples import ESTIMATED, HISTORY
 from schemas.signals import Interval
 from schemas.teachers import UNKNOWN, TeacherStanding
 
@@ -219,11 +219,11 @@ def _interval(losses: Sequence[float]) -> Interval | None:
 
 
 def _labels(connection: sa.Connection) -> dict[str, int]:
-    # the history was paid for before: no student of ours had answered it
+    # the history was paid for before
     table = tables.label
     rows = connection.execute(
         sa.select(table.c.reason, sa.func.count())
-        .where(table.c.model != "history")
+        .where(table.c.model != HISTORY)
         .group_by(table.c.reason)
     )
     return {str(reason): int(count) for reason, count in rows}

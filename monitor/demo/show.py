@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from monitor.alerts.figures import named
 from monitor.config import MonitorSettings
 from monitor.demo import figures as sums
 from monitor.demo.box import BETWEEN, Box, Turn
@@ -36,6 +37,8 @@ from schemas.runs import Run
 HISTORY: Final = 3500
 BEFORE: Final = 2500
 AFTER: Final = 5000
+#: tickets that come on top of that while an alert still fires: a new student's labels prove it
+MORE: Final = 3000
 #: CPU threads of the training child and of the server
 THREADS: Final = 2
 
@@ -90,7 +93,7 @@ def show(
 
 def _scenario(tickets: Path | None, history: int | None, seed: int) -> Scenario:
     if tickets is None:
-        return shoe_shop(seed, history=HISTORY, before=BEFORE, after=AFTER)
+        return shoe_shop(seed, history=HISTORY, before=BEFORE, after=AFTER, more=MORE)
     rows = list(_read_rows(tickets))
     taught = len(rows) // 3 if history is None else history
     if not 0 < taught < len(rows):
@@ -193,6 +196,9 @@ class _Teller:
         turn: Turn | None = None
         for turn in self._box.days(self._waiting):
             self._follow(turn, first)
+            if turn.served >= scenario.enough and not turn.firing:
+                break
+        self._tell_end(turn)
         server = self._box.server
         return Story(
             tickets=self._box.served,
@@ -206,7 +212,9 @@ class _Teller:
             verdict=turn.run.verdict if turn and turn.run else None,
             # threads add up in any order: what rounding leaves of that is not the story's
             teacher_ms=round(teacher.latency_ms / max(1, teacher.asked), 3),
-            teacher_only_usd=sum(row.teacher.cost_usd for row in scenario.stream),
+            teacher_only_usd=sum(
+                row.teacher.cost_usd for row in scenario.stream[: self._box.served]
+            ),
             measured=Measured(
                 wall_seconds=time.monotonic() - started,
                 student_ms=1000 * server.seconds / max(1, server.answered),
@@ -257,6 +265,13 @@ class _Teller:
         if decision is not None and decision.at > self._decided:
             self._decided = decision.at
             self._view.say("decision", f"{decision.action} ({decision.rule}): {decision.reason}")
+
+    def _tell_end(self, turn: Turn | None) -> None:
+        if turn is None or not turn.firing:
+            self._view.say("the end", "no alert fires any more", "green")
+            return
+        names = ", ".join(map(named, turn.firing))
+        self._view.say("the end", f"the stream ends while {names} still fires", "yellow")
 
     def _waiting(self, run: Run) -> None:
         self._brake.check()

@@ -108,7 +108,8 @@ class View:
             condition = notification.condition
             if notification.state == "resolved":
                 labels = ", ".join(f"{name} {value}" for name, value in condition.labels.items())
-                self.say("resolved", f"{condition.name} ({labels})", "green")
+                words = f"{condition.name} ({labels}): {condition.summary}"
+                self.say("resolved", words, "green")
             else:
                 what, style = _SAID[condition.severity]
                 self.say(what, f"{condition.name}: {condition.summary}", style)
@@ -125,7 +126,7 @@ class View:
         rows = Table.grid(padding=(0, 2))
         rows.add_column(no_wrap=True)
         rows.add_column(no_wrap=True, overflow="ellipsis")
-        rows.add_row("customers", f"{self._served:,} of {self._tickets:,}")
+        rows.add_row("customers", f"{self._served:,} of at most {self._tickets:,}")
         rows.add_row("now", f"{self._state}{self._waited()}")
         rows.add_row("disagreement", self._drawn())
         return Panel(rows, title="proctord: a shop in a box")

@@ -7,6 +7,7 @@ twice.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -201,7 +202,13 @@ class EvaluateLoop:
         )
         # news that was told and is over must be known as long as the situation still holds it
         standing = notifying.standing(connection, now - situation.NEWS_SECONDS)
-        changes = stages.reconcile(rules.conditions(facts), standing, now, settings.alerts)
+        changes = stages.reconcile(
+            rules.conditions(facts),
+            standing,
+            now,
+            settings.alerts,
+            functools.partial(rules.closing, facts),
+        )
         notifying.apply(connection, changes, now)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from schemas import tables
+from schemas.samples import HISTORY
 
 
 class DeadLetter(NamedTuple):
@@ -48,6 +49,27 @@ def counters(connection: sa.Connection) -> dict[str, int]:
         for name, count in counted.items():
             total[name] = total.get(name, 0) + count
     return dict(sorted(total.items()))
+
+
+def samples(connection: sa.Connection) -> dict[str, dict[str, int]]:
+    """Return how many samples are in each state: of the traffic, canaries, imported history."""
+    table = tables.sample
+    origin = sa.case(
+        (table.c.model == HISTORY, HISTORY),
+        (table.c.reason == "sentinel", "canaries"),
+        else_="traffic",
+    )
+    # counted outside: PostgreSQL takes the CASE of SELECT and of GROUP BY for two
+    each = sa.select(origin.label("origin"), table.c.state).subquery()
+    rows = connection.execute(
+        sa.select(each.c.origin, each.c.state, sa.func.count())
+        .group_by(each.c.origin, each.c.state)
+        .order_by(each.c.origin.desc(), each.c.state)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for name, state, count in rows:
+        found.setdefault(name, {})[state] = count
+    return found
 
 
 def audit(connection: sa.Connection, limit: int = 50) -> list[dict[str, Any]]:

@@ -117,6 +117,7 @@ def scenario(
         history=tuple(history),
         stream=stream,
         change_at=BEFORE,
+        enough=len(stream),
     )
 
 

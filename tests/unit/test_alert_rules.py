@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from monitor.alerts.hysteresis import Threshold
-from monitor.alerts.rules import BY_NAME, RULES, conditions
+from monitor.alerts.rules import BY_NAME, RULES, closing, conditions
 from monitor.alerts.situation import (
     Budget,
     ChampionChange,
@@ -505,7 +505,8 @@ def test_the_text_has_the_figures_the_interval_and_what_is_done() -> None:
     )
     assert "all traffic: disagreement 20.0 % (limit 10 %)" in found.summary
     assert (
-        "20.0 % (95 % interval 18.0 to 22.0 %, one look) of 150 labels; 10.0 % is accepted" in found.summary
+        "20.0 % (95 % interval 18.0 to 22.0 %, one look) of 150 labels; 10.0 % is accepted"
+        in found.summary
     )
     assert "Student m2 serves on" in found.proctord_does
     assert "hold (too_few_labels): 120 new labels, 380 are missing" in found.proctord_does
@@ -600,3 +601,27 @@ def test_the_runbook_has_a_heading_for_every_alert_and_its_commands(name: str) -
 def test_the_runbook_has_no_heading_for_an_alert_that_is_gone() -> None:
     runbook = (Path(__file__).parents[2] / "deploy" / "RUNBOOK.md").read_text(encoding="utf-8")
     assert [part.split("\n", 1)[0] for part in runbook.split("\n## ")[1:]] == list(BY_NAME)
+
+
+def test_what_ended_a_page_is_said_with_the_figures_of_the_new_student() -> None:
+    (page,) = conditions(situation(signals=(signal(),)))
+    assert closing(situation(quality=(quality(3014, 0.05),)), page) == (
+        "all traffic: over, back within what was accepted. Student m2 serves since 1970-01-12 "
+        "12:23:20 UTC. Newest estimate: 5.0 % (95 % interval 3.0 to 7.0 %, one look) of 3,014 "
+        "labels; 10.0 % is accepted."
+    )
+
+
+@pytest.mark.parametrize(
+    ("champion_since", "why"),
+    [(NOW, "found of the student before"), (NOW - 5000, "judged by another contract")],
+)
+def test_a_warning_ends_with_its_student_or_its_contract(champion_since: float, why: str) -> None:
+    (warning,) = conditions(situation(signals=(signal("warn"),)))
+    assert why in closing(situation(champion_since=champion_since), warning)
+
+
+def test_an_alert_that_ends_says_so_also_where_no_rule_knows_it() -> None:
+    alert = fires("OfALaterVersion").condition
+    alert = msgspec.structs.replace(alert, summary="seven of nine")
+    assert closing(situation(), alert) == "no longer the case. It was: seven of nine"

@@ -43,7 +43,7 @@ class Journal:
 
     def turn(self, now: float, *conditions: Condition) -> list[Change]:
         rows = [a for a in self.rows.values() if a.state == "firing" or a.condition.momentary]
-        changes = reconcile(conditions, rows, now, self.settings)
+        changes = reconcile(conditions, rows, now, self.settings, lambda _ended: "it ended")
         for change in changes:
             self._write(change)
         return changes

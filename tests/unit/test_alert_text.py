@@ -65,7 +65,7 @@ def test_the_end_says_how_long_it_lasted_and_gives_nothing_to_do() -> None:
     over = msgspec.structs.replace(NOTIFICATION, state="resolved", ended_at=1_700_007_300.0)
     text = render(over)
     assert "[page] QualityOutOfBounds resolved" in text
-    assert "  was     traffic of language=de" in text
+    assert "  now     traffic of language=de" in text
     assert "  over    2023-11-15 00:15:00 UTC, after 2 h" in text
     assert "you do" not in text
 

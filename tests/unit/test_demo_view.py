@@ -75,7 +75,11 @@ def test_elsewhere_each_event_is_one_line_and_no_display_is_drawn() -> None:
         ("page", "firing", "ALERT      QualityOutOfBounds: a customer's [2J words\n"),
         ("warn", "firing", "ALERT      QualityOutOfBounds: a customer's [2J words\n"),
         ("info", "firing", "news       QualityOutOfBounds: a customer's [2J words\n"),
-        ("page", "resolved", "resolved   QualityOutOfBounds (lane shop, segment *)\n"),
+        (
+            "page",
+            "resolved",
+            "resolved   QualityOutOfBounds (lane shop, segment *): a customer's [2J words\n",
+        ),
     ],
 )
 def test_a_notification_is_told_by_what_it_is(severity: str, state: str, told: str) -> None:
