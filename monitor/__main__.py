@@ -9,13 +9,14 @@ Long because every command stands here; none does more than read words, call one
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -57,6 +58,26 @@ ByOption = Annotated[str, typer.Option("--by", help="Who does it: it stands in t
 DEFAULT_CONFIG = Path("proctord.toml")
 
 
+def _say_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"proctord {version('proctord')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_say_version, help="Say which proctord this is."
+        ),
+    ] = False,
+) -> None:
+    """Options of no command."""
+
+
 class House(NamedTuple):
     """Both programs' settings, and the journal they meet in."""
 
@@ -92,18 +113,18 @@ def load(config: Path) -> tuple[MonitorSettings, RetrainSettings]:
     return load_settings(MonitorSettings, document), load_settings(RetrainSettings, document)
 
 
-def enter(config: Path) -> House:
-    """Read the settings and open the journal, which is created when it is empty.
+def enter(config: Path, *, create: bool = False) -> House:
+    """Read the settings and open the journal; who only looks does not `create` one.
 
     Raises
     ------
-    ConfigError, SchemaMismatchError, DependencyDownError
+    ConfigError, NotFoundError, SchemaMismatchError, DependencyDownError
     """
-    from schemas.journal import ensure_schema, open_journal
+    from schemas.journal import check_schema, ensure_schema, open_journal
 
     monitor, retrain = load(config)
     engine = open_journal(monitor.journal.url)
-    ensure_schema(engine)
+    (ensure_schema if create else check_schema)(engine)
     return House(monitor, retrain, engine)
 
 
@@ -120,7 +141,7 @@ def run(
     """Watch, tell, retrain: the daemon. SIGTERM drains and ends it; a second one ends it now."""
     from monitor.daemon import serve
 
-    house = enter(config)
+    house = enter(config, create=True)
     wanted = frozenset(part.strip() for part in only.split(","))
     known = {"consume", "label", "embed", "evaluate", "notify", "retrain"}
     if not wanted <= known:
@@ -253,15 +274,17 @@ def check_config(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Read the settings and say what they come to; nothing is opened."""
     from monitor import agreement
     from monitor.app import make_channels, make_embedder
+    from schemas.journal import open_journal
 
     monitor, retrain = load(config)
+    engine = open_journal(monitor.journal.url)
     monitor.sampling.salt()
     make_channels(monitor)
     make_embedder(monitor.drift)
     _print_rows(
         [
             ("file", f"{config} is fine"),
-            ("journal", _without_password(monitor.journal.url)),
+            ("journal", engine.url.render_as_string(hide_password=True)),
             ("source", monitor.source.kind),
             ("teacher", monitor.teacher.kind),
             ("embedder", monitor.drift.embedder.model if monitor.drift.embedder else "off"),
@@ -290,7 +313,7 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command()
 def alerts(
     config: ConfigOption = DEFAULT_CONFIG,
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """What fires, and what fired lately."""
@@ -319,7 +342,7 @@ def alerts(
 @dlq.command("list")
 def dlq_list(
     config: ConfigOption = DEFAULT_CONFIG,
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
 ) -> None:
     """One line for each dead letter: where it came from and what is wrong with it."""
     from monitor.alerts.figures import utc
@@ -406,13 +429,13 @@ def retrain(
     by: ByOption = "",
 ) -> None:
     """Ask for a retraining; the daemon starts it."""
+    why, now = "" if dry_run else _needed(reason), time.time()
     program = enter(config).retraining()
-    now = time.time()
     if dry_run:
         decision = program.dry_run(now)
         typer.echo(f"{decision.action} ({decision.rule}): {decision.reason}")
         return
-    wanted = program.request_run(_actor(by), _needed(reason), now)
+    wanted = program.request_run(_actor(by), why, now)
     typer.echo(f"run {wanted.run_id} is requested; see `proctord status`")
 
 
@@ -424,8 +447,8 @@ def promote(
     by: ByOption = "",
 ) -> None:
     """Let a student serve whatever the gates said of it. Audited."""
-    program = enter(config).retraining()
-    champion = program.promote(artefact_id, _actor(by), _needed(reason), time.time())
+    why, program = _needed(reason), enter(config).retraining()
+    champion = program.promote(artefact_id, _actor(by), why, time.time())
     typer.echo(f"{champion.artefact_id} serves as version {champion.version}")
 
 
@@ -434,15 +457,15 @@ def rollback(
     config: ConfigOption = DEFAULT_CONFIG, reason: ReasonOption = "", by: ByOption = ""
 ) -> None:
     """Let the student before this one serve again. Audited."""
-    program = enter(config).retraining()
-    champion = program.rollback(_actor(by), _needed(reason), time.time())
+    why, program = _needed(reason), enter(config).retraining()
+    champion = program.rollback(_actor(by), why, time.time())
     typer.echo(f"{champion.artefact_id} serves as version {champion.version}")
 
 
 @app.command()
 def audit(
     config: ConfigOption = DEFAULT_CONFIG,
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
 ) -> None:
     """Who did what, when and why."""
     from monitor.alerts.figures import utc
@@ -467,7 +490,7 @@ def labels_import(
     from monitor.redaction import redact
     from monitor.teachers.scripted import read_recorded
 
-    program = enter(config).retraining()
+    program = enter(config, create=True).retraining()
     rows = (msgspec.structs.replace(row, text=redact(row.text)) for row in read_recorded(file))
     count = program.import_labels(rows, time.time())
     typer.echo(f"{count:,} labels are new; `proctord retrain --reason ...` distils from them")
@@ -476,7 +499,9 @@ def labels_import(
 @gold.command("list")
 def gold_list(
     config: ConfigOption = DEFAULT_CONFIG,
-    limit: Annotated[int, typer.Option(help="How many, the one drawn first at the head.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, help="How many, the one drawn first at the head.")
+    ] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """Which tickets a person should check next; the answer goes into a feedback event."""
@@ -550,7 +575,7 @@ def contract_accept(
     from schemas.accepting import accept, last_acceptance
     from schemas.journal import reader
 
-    why, now, house = _needed(reason), time.time(), enter(config)
+    why, now, house = _needed(reason), time.time(), enter(config, create=True)
     terms = house.monitor.contract
     with reader(house.engine).begin() as connection:
         before = last_acceptance(connection)
@@ -631,12 +656,6 @@ def _needed(reason: str) -> str:
     return reason.strip()
 
 
-def _without_password(url: str) -> str:
-    from sqlalchemy.engine import make_url
-
-    return make_url(url).render_as_string(hide_password=True)
-
-
 def _print_rows(rows: list[tuple[str, str]]) -> None:
     width = max(len(title) for title, _ in rows)
     for title, words in rows:
@@ -650,10 +669,40 @@ def _print_json(body: Any) -> None:
 def main() -> None:
     """Run a command; an error that was foreseen is told in words and not as a traceback."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a full disk can be told of, and not at the very end
     except ProctordError as error:
-        typer.echo(f"proctord: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        # what is buffered cannot be written, and the interpreter would try once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(f"what was asked for could not be written: {error.strerror}", 1)
+    except Exception as error:
+        told = _explained(error)
+        if told is None:
+            raise
+        _fail(str(told), told.exit_code)
+
+
+def _explained(error: Exception) -> ProctordError | None:
+    """Put into words what a journal answers that went away or is spoilt in the middle."""
+    import sqlalchemy as sa
+
+    from schemas.journal import explained
+
+    # its other subclasses are faults of ours
+    if isinstance(error, sa.exc.OperationalError) or type(error) is sa.exc.DatabaseError:
+        return explained(error, "`journal.url`")
+    return None
+
+
+def _fail(words: str, exit_code: int) -> NoReturn:
+    typer.echo(f"proctord: {words}", err=True)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -260,7 +260,8 @@ def make_channels(settings: MonitorSettings) -> dict[str, Channel]:
 
     Raises
     ------
-    ConfigError: a webhook without a URL, or with one that cannot be used.
+    ConfigError: a webhook without a URL or the secret that it should have, or with one that
+        cannot be used.
     """
     return {
         name: _channel(name, table, settings.alerts.external_url)
@@ -278,4 +279,9 @@ def _channel(name: str, table: ChannelTable, external_url: str) -> Channel:
             next_step=f"set `alerts.channels.{name}.url`, or the variable that `url_env` names",
         )
     secret = os.environ.get(table.secret_env, "") if table.secret_env else ""
+    if table.secret_env and not secret:
+        raise ConfigError(
+            f"channel {name}: ${table.secret_env} is not set, and its messages would go unsigned",
+            next_step="set it; or leave `secret_env` out, if the receiver asks for no signature",
+        )
     return WebhookChannel(name, url, secret=secret, allow=table.allow, external_url=external_url)

@@ -10,7 +10,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
+
+import sqlalchemy as sa
 
 from monitor.app import make_channels, make_embedder, make_source, make_teacher
 from monitor.config import MonitorSettings
@@ -19,7 +21,9 @@ from monitor.teachers import Question
 from schemas.acceptance import stand
 from schemas.accepting import last_acceptance
 from schemas.errors import ProctordError, TeacherUnavailableError
-from schemas.journal import open_journal, reader, schema_revision
+from schemas.journal import check_schema, open_journal, reader, schema_revision
+
+T = TypeVar("T")
 
 #: bytes without which a retraining would end in a full disk
 ENOUGH_DISK: Final = 2 * 1024**3
@@ -58,39 +62,56 @@ def examine(settings: MonitorSettings, *, registry: Path, python: Path) -> list[
 
 
 def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
     try:
-        return list(look())
+        found.extend(look())
     except ProctordError as error:
-        words = _one_line(error)
-        return [Finding(what, "broken", words, error.exit_code)]
+        found.append(Finding(what, "broken", _one_line(error), error.exit_code))
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw must not hide the other looks
+        found.append(Finding(what, "broken", f"{type(error).__name__}: {_one_line(error)}", 1))
+    return found
 
 
-def _one_line(error: ProctordError) -> str:
+def _one_line(error: Exception) -> str:
     return " - ".join(line.strip() for line in str(error).splitlines())
 
 
 def _journal(settings: MonitorSettings) -> Iterator[Finding]:
     engine = open_journal(settings.journal.url)
-    current, wanted = schema_revision(engine)
     name = engine.url.render_as_string(hide_password=True)
-    if current not in {None, wanted}:
-        yield Finding("journal", "broken", f"{name} is at {current}: run `proctord db upgrade`", 78)
+    current, _ = schema_revision(engine)
+    if current is None:
+        yield _no_journal(name, engine.url.database if engine.dialect.name == "sqlite" else None)
     else:
-        yield Finding("journal", "ok", f"{name}, {current or 'empty'}")
+        check_schema(engine)
+        yield Finding("journal", "ok", f"{name}, {current}")
     if engine.dialect.name == "sqlite" and sqlite3.sqlite_version_info < SAFE_SQLITE:
         words = f"SQLite {sqlite3.sqlite_version}: one process checkpoints, as proctord sees to"
         yield Finding("journal", "note", f"{words}; let no other program write to the file")
 
 
-def _contract(settings: MonitorSettings) -> Iterator[Finding]:
+def _no_journal(name: str, file: str | None) -> Finding:
+    if file is not None and not os.access(Path(file).parent, os.W_OK):
+        words = f"{name}: there is none, and {Path(file).parent} cannot be written to"
+        return Finding("journal", "broken", words, 78)
+    return Finding("journal", "ok", f"{name}: empty yet, `proctord run` makes it")
+
+
+def _asked(settings: MonitorSettings, question: Callable[[sa.Connection], T], otherwise: T) -> T:
+    """Ask the journal; `otherwise` where there is none yet. Raises what its own look tells."""
     engine = open_journal(settings.journal.url)
-    current, wanted = schema_revision(engine)
-    if current not in {None, wanted}:
+    if schema_revision(engine)[0] is None:
+        return otherwise
+    check_schema(engine)
+    with reader(engine).connect() as connection:
+        return question(connection)
+
+
+def _contract(settings: MonitorSettings) -> Iterator[Finding]:
+    try:
+        accepted = _asked(settings, last_acceptance, None)
+    except ProctordError:
         return  # the journal's finding says what to do
-    accepted = None
-    if current is not None:
-        with reader(engine).connect() as connection:
-            accepted = last_acceptance(connection)
     standing = stand(settings.contract, accepted, time.time())
     yield Finding("contract", "ok" if standing.in_force else "note", standing.words)
 
@@ -116,12 +137,10 @@ def _source(settings: MonitorSettings) -> Iterator[Finding]:
 
 
 def _positions(settings: MonitorSettings) -> dict[str, int]:
-    engine = open_journal(settings.journal.url)
-    current, wanted = schema_revision(engine)
-    if current != wanted:
-        return {}  # empty, or the journal's finding says what to do
-    with reader(engine).connect() as connection:
-        return positions(connection)
+    try:
+        return _asked(settings, positions, {})
+    except ProctordError:
+        return {}  # the journal's finding says what to do
 
 
 def _teacher(settings: MonitorSettings) -> Iterator[Finding]:

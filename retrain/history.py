@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -63,15 +62,16 @@ def import_labels(engine: sa.Engine, rows: Iterable[HistoricRow], at: float) -> 
 
     They are marked as `requested`, because nobody knows with which probability they were chosen:
     so no detector takes the past for today's traffic. A ticket that is known already, and an
-    abstention, is passed over.
+    abstention, is passed over. All rows are read before the first is stored: where reading fails,
+    nothing has changed.
     """
-    valid = (row for row in rows if row.teacher.label is not None)
+    valid = [row for row in rows if row.teacher.label is not None]
     return sum(_store(engine, batch, at) for batch in _batches(valid))
 
 
-def _batches(rows: Iterator[HistoricRow]) -> Iterator[list[HistoricRow]]:
-    while batch := list(islice(rows, _BATCH)):
-        yield batch
+def _batches(rows: list[HistoricRow]) -> Iterator[list[HistoricRow]]:
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
 
 
 def _store(engine: sa.Engine, rows: list[HistoricRow], at: float) -> int:

@@ -230,7 +230,7 @@ def schema_revision(engine: sa.Engine) -> tuple[str | None, str]:
     if _is_missing(engine):
         return None, wanted  # SQLite would make the file only by being asked
     try:
-        with engine.connect() as connection:
+        with reader(engine).connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     except sa.exc.DatabaseError as error:
         raise explained(error, engine.url.render_as_string()) from error

@@ -67,7 +67,11 @@ class House:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ask("status", "--json").stdout)
+        patience = time.monotonic() + PATIENCE
+        asked = self.ask("status", "--json")
+        while "no journal" in asked.stderr and time.monotonic() < patience:
+            asked = self.ask("status", "--json")  # a daemon makes it when it starts
+        found: dict[str, Any] = json.loads(asked.stdout)
         return found
 
     def until(self, what: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

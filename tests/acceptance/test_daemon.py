@@ -105,6 +105,7 @@ def test_a_replay_prints_the_same_bytes_twice(house: FileHouse) -> None:
     kinds = [json.loads(line) for line in first.stdout.splitlines()]
     assert any(k["kind"] == "signal" and k["severity"] == "page" for k in kinds)
     assert any(k["kind"] == "decision" for k in kinds)
+    house.ask("db", "upgrade")
     shown = json.loads(house.ask("contract", "show", "--json").stdout)
     judged_by = {k["contract"] for k in kinds if k["kind"] == "signal"}
     assert judged_by == {shown["contract"]}, "the file's contract"
@@ -126,6 +127,7 @@ def test_a_replay_prints_the_same_bytes_twice(house: FileHouse) -> None:
 def test_a_command_answers_with_its_code_and_the_next_step(
     house: FileHouse, prose: str, words: list[str], code: int, told: str
 ) -> None:
+    house.ask("db", "upgrade")
     done = house.ask(*words)
     assert done.returncode == code, f"{prose}: {done.stdout}{done.stderr}"
     assert told in done.stdout + done.stderr

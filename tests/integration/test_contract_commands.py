@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from monitor.__main__ import app
 from schemas.errors import NotAllowedError
+from schemas.journal import ensure_schema, open_journal
 
 CONFIG = """
 [journal]
@@ -34,6 +35,9 @@ class House:
     def __init__(self, root: Path) -> None:
         self.config = root / "proctord.toml"
         self.write(0.1)
+        engine = open_journal(f"sqlite:///{root}/proctord.db")
+        ensure_schema(engine)
+        engine.dispose()
 
     def write(self, tolerance: float) -> None:
         self.config.write_text(CONFIG.format(root=self.config.parent, tolerance=tolerance))
