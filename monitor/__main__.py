@@ -178,6 +178,12 @@ def replay(
         write=typer.echo,
     )
     typer.echo(f"{counted.records:,} events, {counted.labels:,} labels", err=True)
+    if counted.from_future:
+        typer.echo(
+            f"dated more than a month after the others: {counted.from_future:,} of them. A clock was "
+            "wrong, or nothing came for so long: they were not judged as of the time they state",
+            err=True,
+        )
 
 
 @app.command()

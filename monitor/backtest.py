@@ -14,9 +14,10 @@ from monitor.canaries import NO_CANARIES
 from monitor.config import MonitorSettings
 from monitor.garbage import calm_collector
 from monitor.replay import Policy, replay
-from monitor.store import labelling, reading
+from monitor.store import evaluation, labelling, reading
 from monitor.teachers import Teacher
 from monitor.teachers.scripted import ScriptedTeacher
+from monitor.watermark import LEAP
 from schemas.errors import ConfigError
 from schemas.journal import ensure_schema, open_journal
 
@@ -26,6 +27,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     records: int
     labels: int
+    #: tickets and answers dated a month after the others, which were not believed
+    from_future: int
 
 
 def run_backtest(
@@ -67,17 +70,21 @@ def run_backtest(
     monitor.close()
     with engine.begin() as connection:
         counted = reading.counters(connection)
+        # those at the very beginning, before there was anything to hold them against
+        beyond = (monitor.consume.watermark or math.inf) + LEAP
+        stray = evaluation.windows(connection, after=beyond, until=math.inf, segment="*")
         states = labelling.sample_states(connection)
     return Replayed(
         records=sum(counted.get(stream, 0) for stream in ("tickets", "answers", "feedback")),
         labels=states.get("labelled", 0),
+        from_future=counted.get("clock_skew", 0) + sum(window.pairs for window in stray),
     )
 
 
 def _for_history(settings: MonitorSettings) -> MonitorSettings:
     """Take event times as they are, and ask nothing that was not recorded.
 
-    History is neither too old nor from the future.
+    History is not too old, and there is no clock to hold its times against but its own.
     """
     pipeline = msgspec.structs.replace(
         settings.pipeline, max_past_seconds=math.inf, max_future_seconds=math.inf

@@ -72,7 +72,8 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: finished tickets that are remembered, to know a duplicate by
     seen_cap: int = 1_000_000
     #: event times before `now - past` count as that, event times after `now + future` as now;
-    #: infinite where there is no clock to hold them against (a replay)
+    #: infinite where there is no clock to hold them against (a replay): there an event that leaps
+    #: a month ahead of its stream counts as of the newest before it
     max_past_seconds: float = 30 * 86_400.0
     max_future_seconds: float = 300.0
     #: characters kept of one text
@@ -238,7 +239,7 @@ class Pipeline:
         if isinstance(waiting, WaitingTicket) or (waiting is None and self._is_seen(ticket_id)):
             self._counters["duplicates"] += 1
         else:
-            clamped = self._clamp(at)
+            clamped = self._clamp(at, self._watermark.ticket)
             half = WaitingTicket(
                 ticket_id=ticket_id,
                 at=clamped,
@@ -251,7 +252,7 @@ class Pipeline:
             else:
                 self._pairing.remove(ticket_id)
                 self._finish(half, waiting)
-        self._watermark.see_ticket(at, self._latest, self._present)
+        self._watermark.see_ticket(at, self._latest_of(self._watermark.ticket), self._present)
         if self._watermark.value >= self._windows.closes_at:
             self._turn()
 
@@ -264,7 +265,7 @@ class Pipeline:
         else:
             half = WaitingAnswer(
                 ticket_id=ticket_id,
-                at=self._clamp(at),
+                at=self._clamp(at, self._watermark.answer),
                 output=self._cut(event.output),
                 model=event.model,
                 served_by=event.served_by,
@@ -278,7 +279,7 @@ class Pipeline:
             else:
                 self._pairing.remove(ticket_id)
                 self._finish(waiting, half)
-        self._watermark.see_answer(at, self._latest, self._present)
+        self._watermark.see_answer(at, self._latest_of(self._watermark.answer), self._present)
         if self._watermark.value >= self._windows.closes_at:
             self._turn()
 
@@ -286,7 +287,7 @@ class Pipeline:
         self._counters["feedback"] += 1
         gold = Gold(
             ticket_id=event.ticket_id,
-            at=self._clamp(event.at.timestamp()),
+            at=self._clamp(event.at.timestamp(), self._watermark.answer),
             output=None if event.output is None else redact(self._cut(event.output)),
             accepted=event.accepted,
             by=redact(event.by),
@@ -296,14 +297,18 @@ class Pipeline:
     def _is_seen(self, ticket_id: str) -> bool:
         return identity(ticket_id) in self._seen
 
-    def _clamp(self, at: float) -> float:
+    def _latest_of(self, stream: Newest) -> float:
+        """Return what is the future for a stream: by the clock, or by the stream alone."""
+        return self._latest if self._latest < math.inf else stream.latest
+
+    def _clamp(self, at: float, stream: Newest) -> float:
         if at < self._earliest:
             self._counters["too_old"] += 1
             return self._earliest
-        if at > self._latest:
+        if at > self._latest_of(stream):
             # it was sent before now, whatever it says
             self._counters["clock_skew"] += 1
-            return self._present
+            return self._present if self._present < math.inf else stream.at
         return at
 
     def _cut(self, text: str) -> str:

@@ -69,7 +69,7 @@ def replay(
         while monitor.embed is not None and monitor.embed.once(now):
             pass
         yield from (Finding("signal", signal) for signal in monitor.evaluate.once(now).signals)
-        serving = _newest_student(engine)
+        serving = _newest_student(engine, now)
         if serving != student:
             student = serving
             policy.serve(student, now)
@@ -78,13 +78,13 @@ def replay(
             yield Finding("decision", decision)
 
 
-def _newest_student(engine: sa.Engine) -> str:
-    """Return the student that answered the newest labelled ticket of traffic; "" for none."""
+def _newest_student(engine: sa.Engine, now: float) -> str:
+    """Return the student that answered the newest labelled ticket by now; "" for none."""
     table = tables.label
     with engine.begin() as connection:
         found = connection.scalar(
             sa.select(table.c.model)
-            .where(table.c.reason != "sentinel")
+            .where(table.c.reason != "sentinel", table.c.at <= now)
             .order_by(table.c.at.desc(), table.c.ticket_id.desc())
             .limit(1)
         )

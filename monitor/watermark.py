@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import msgspec
 
-#: An event that is further ahead of its stream than this does not move it on by itself, seconds:
-#: the stream was silent for a week, or one clock is wrong.
-JUMP: Final = 7 * 86_400.0
+#: Where there is no clock to hold event times against, an event that is further ahead of its stream
+#: than this is from the future, seconds: a wrong clock is likelier than a month of silence.
+LEAP: Final = 30 * 86_400.0
 #: So many more events that are ahead than others are no single wrong clock. Where a third of the
 #: events are wrong, they come to lead by 50 once in 2^50 times (gambler's ruin).
 MAJORITY: Final = 50
@@ -17,10 +18,9 @@ MAJORITY: Final = 50
 class Newest(msgspec.Struct):
     """How far one stream has come: the newest of its event times that can be believed.
 
-    It begins where two events in a row agree. An event from the future, or one that leaps over
-    more than `JUMP`, moves it only when such events outnumber the others by `MAJORITY`: then a
-    whole fleet's clocks are wrong, or ours is, or there was a long silence. It moves to the least
-    of them, and never beyond now.
+    It begins where two events in a row agree, to `LEAP`. An event from the future moves it only
+    when such events outnumber the others by `MAJORITY`: then a whole fleet's clocks are wrong, or
+    ours is. It moves to the least of them, and never beyond now.
 
     >>> stream = Newest()
     >>> for at in [1e9, 1e9 + 5, 250e9, 1e9 + 7]:
@@ -33,10 +33,15 @@ class Newest(msgspec.Struct):
     at: float = 0.0
     #: the event before, until it began
     before: float = 0.0
-    #: by how many events that are ahead outnumber the others, 0 to `MAJORITY`
+    #: by how many the events from the future outnumber the others, 0 to `MAJORITY`
     ahead: int = 0
     #: the least time of those, since the last time there were none
     least: float = 0.0
+
+    @property
+    def latest(self) -> float:
+        """What is later is from the future, where there is no clock."""
+        return self.at + LEAP if self.at else math.inf
 
     def see(self, at: float, latest: float, now: float) -> None:
         """Take an event's time into account.
@@ -44,9 +49,9 @@ class Newest(msgspec.Struct):
         Parameters
         ----------
         latest: what is later is from the future.
-        now: what no event can be later than, whatever it says.
+        now: what no event can be later than, whatever it says; infinite without a clock.
         """
-        if at > latest or (self.at and at > self.at + JUMP):
+        if at > latest:
             self._see_ahead(at, now)
             return
         if self.ahead:
@@ -55,7 +60,7 @@ class Newest(msgspec.Struct):
             return
         if self.at:
             self.at = at
-        elif abs(at - self.before) <= JUMP:
+        elif abs(at - self.before) <= LEAP:
             self.at = max(at, self.before)
         else:
             self.before = at

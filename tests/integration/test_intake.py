@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from factories import START
 
+from monitor import status
 from monitor.alerts import rules
 from monitor.loops import situation
 from monitor.store import intake
@@ -97,3 +98,20 @@ def test_dead_letters_of_an_old_backlog_are_a_share_of_that_backlog(
     intake.note(connection, START - 60)
     read(connection, 1000, dead)
     assert alerts(connection, START) == expected
+
+
+def test_status_says_how_many_clocks_are_wrong_lately(connection: sa.Connection) -> None:
+    read(connection, 1000, 0, clock_skew=1000)
+    intake.note(connection, START - 2 * HOUR)
+    for minutes in range(60, -1, -10):
+        intake.note(connection, START - 60.0 * minutes)
+    read(connection, 1200, 0, clock_skew=1350, too_old=4)
+    page = status.gather(
+        connection,
+        now=START,
+        lane="default",
+        contract=QualityContract(tolerance=0.1),
+        stale_after=900.0,
+    )
+    words = dict(status.rows(page))["events"]
+    assert words.endswith("350 of 400 are from the future and 4 of 400 are too old")
