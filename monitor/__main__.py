@@ -56,6 +56,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, for
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why: it stands in the audit.")]
 ByOption = Annotated[str, typer.Option("--by", help="Who does it: it stands in the audit.")]
 DEFAULT_CONFIG = Path("proctord.toml")
+#: characters of a text that are printed in one line
+LONGEST = 10_000
 
 
 def _say_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -325,7 +327,7 @@ def alerts(
     """What fires, and what fired lately."""
     import msgspec
 
-    from monitor.alerts.figures import utc
+    from monitor.alerts.figures import named, plain, utc
     from monitor.store.notifying import recent_alerts
     from schemas.journal import reader
 
@@ -338,9 +340,9 @@ def alerts(
     for alert in found:
         condition = alert.condition
         typer.echo(
-            f"{alert.state:8} {condition.severity:4} {condition.name}  {utc(alert.started_at)}"
+            f"{alert.state:8} {condition.severity:4} {named(condition)}  {utc(alert.started_at)}"
         )
-        typer.echo(f"    {condition.summary}")
+        typer.echo(f"    {plain(condition.summary, LONGEST)}")
     if not found:
         typer.echo("no alert yet", err=True)
 
@@ -406,21 +408,32 @@ def dlq_show(
 
 
 @app.command()
-def models(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Every student in the registry, newest first."""
+def models(
+    artefact_id: Annotated[
+        str, typer.Argument(help="One student, or enough of its first digits; default: all.")
+    ] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Every student in the registry, newest first; or one, with the gates it went through."""
     import msgspec
 
-    from monitor.alerts.figures import utc
+    from monitor import model_page
 
-    found = enter(config).retraining().models()
+    program = enter(config).retraining()
+    if artefact_id:
+        model, run = program.model(artefact_id)
+        if as_json:
+            _print_json(msgspec.to_builtins({"model": model, "run": run}))
+        else:
+            _print_rows(model_page.rows(model, run))
+        return
+    found = program.models()
     if as_json:
         _print_json(msgspec.to_builtins(found))
         return
     for model in found:
-        serving = "serves" if model.serving is not None else model.state
-        typer.echo(
-            f"{model.artefact_id[:16]}  {utc(model.created_at)}  {serving:12}  run {model.run_id}"
-        )
+        typer.echo(model_page.line(model))
     if not found:
         typer.echo("no student yet: `proctord labels import`, then `proctord retrain`", err=True)
 
@@ -474,15 +487,15 @@ def audit(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
 ) -> None:
     """Who did what, when and why."""
-    from monitor.alerts.figures import utc
+    from monitor.alerts.figures import plain, utc
     from monitor.store.reading import audit as rows
     from schemas.journal import reader
 
     house = enter(config)
     with reader(house.engine).begin() as connection:
         for row in rows(connection, limit):
-            what = f"{row['action']} {row['subject']}"
-            typer.echo(f"{utc(row['at'])}  {row['actor']}  {what}: {row['reason']}")
+            words = f"{row['actor']}  {row['action']} {row['subject']}: {row['reason']}"
+            typer.echo(f"{utc(row['at'])}  {plain(words, LONGEST)}")
 
 
 @labels.command("import")
@@ -663,9 +676,12 @@ def _needed(reason: str) -> str:
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:
-    width = max(len(title) for title, _ in rows)
-    for title, words in rows:
-        typer.echo(f"{title:<{width}}  {words}")
+    from monitor.alerts.figures import plain
+
+    titles = [plain(title) for title, _ in rows]
+    width = max(map(len, titles))
+    for title, (_, words) in zip(titles, rows, strict=True):
+        typer.echo(f"{title:<{width}}  {plain(words, LONGEST)}")
 
 
 def _print_json(body: Any) -> None:

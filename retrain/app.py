@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 import structlog
@@ -27,11 +27,18 @@ from retrain.store import Champion, Model
 from retrain.supervise import Supervisor
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
-from schemas.errors import ConflictError, NotFoundError, ProctordError
+from schemas.errors import ConflictError, NotAllowedError, NotFoundError, ProctordError
 from schemas.journal import reader
 from schemas.runs import Run, Verdict
 
 _log = structlog.get_logger("proctord")
+
+#: what a person does whose request for a run is held, by the rule that holds it
+_NEXT: Final = {
+    "too_few_labels": "`proctord labels import FILE`, or let `proctord run` ask the teacher",
+    "teacher_out_of_bounds": "`proctord gold status` shows what people found",
+}
+_LOOK: Final = "`proctord status` shows how it stands"
 
 
 def build(settings: RetrainSettings, engine: sa.Engine, clock: Callable[[], float]) -> RetrainApp:
@@ -148,17 +155,34 @@ class RetrainApp:
 
         Raises
         ------
-        ConflictError: the policy holds it: a run is under way, or there is nothing to learn from.
+        ConflictError: a run is under way.
+        NotAllowedError: the policy holds it: there is nothing to learn from, or nobody good
+            enough to learn from.
         """
         decision = self.loop.propose(now, Request(actor=actor, reason=reason))
+        if decision.rule == "run_active":
+            raise ConflictError(decision.reason, next_step=_LOOK)
         if decision.action != "retrain":
-            raise ConflictError(decision.reason, next_step="`proctord status` shows how it stands")
+            raise NotAllowedError(decision.reason, next_step=_NEXT.get(decision.rule, _LOOK))
         return self.loop.request(decision, actor)
 
     def models(self) -> list[Model]:
         """Return every registered artefact of the lane, newest first."""
         with reader(self._engine).connect() as connection:
             return store.models(connection, self._table.lane)
+
+    def model(self, artefact_id: str) -> tuple[Model, Run | None]:
+        """Return one artefact, and the run that made it.
+
+        `artefact_id` may be cut short, as long as only one artefact begins so.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        with reader(self._engine).connect() as connection:
+            model = store.find_model(connection, self._table.lane, artefact_id)
+            return model, store.find_run(connection, model.run_id)
 
     def promote(self, artefact_id: str, actor: str, reason: str, now: float) -> Champion:
         """Make an artefact the champion, whatever the gates said; audited.
@@ -168,12 +192,15 @@ class RetrainApp:
         Raises
         ------
         NotFoundError, ArtefactError, ConflictError
+        NotAllowedError: it serves already.
         """
         with reader(self._engine).connect() as connection:
             model = store.find_model(connection, self._table.lane, artefact_id)
             serving = store.serving(connection, self._table.lane)
         if model.artefact_id == serving:
-            raise ConflictError(f"{serving[:12]} serves already")
+            raise NotAllowedError(
+                f"{serving[:12]} serves already", next_step="`proctord models` lists the others"
+            )
         self._registry.check(model.artefact_id)
         change = Change(action="promote", actor=actor, reason=reason, at=now)
         with self._engine.begin() as connection:

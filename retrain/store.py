@@ -7,6 +7,7 @@ or fall together, and checks its leadership first in the same transaction.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -44,6 +45,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     #: the champion's version when it serves; None when it does not
     serving: int | None
+    #: when it was replaced the last time, seconds UTC; None when it serves, or never did
+    served_until: float | None
     #: how the run that made it stands
     state: str
 
@@ -117,7 +120,9 @@ def register_artefact(connection: sa.Connection, artefact_id: str, run: Run, now
 
 def models(connection: sa.Connection, lane: str) -> list[Model]:
     """Return a lane's artefacts, newest first."""
-    champion = {c.artefact_id: c.version for c in champions(connection, lane)[-1:]}
+    history = champions(connection, lane)
+    champion = {c.artefact_id: c.version for c in history[-1:]}
+    replaced = {old.artefact_id: new.since for old, new in pairwise(history)}
     table = tables.artefact
     query = (
         sa.select(table, tables.run.c.state)
@@ -133,6 +138,7 @@ def models(connection: sa.Connection, lane: str) -> list[Model]:
             parent=row.parent,
             created_at=row.created_at,
             serving=champion.get(row.artefact_id),
+            served_until=None if row.artefact_id in champion else replaced.get(row.artefact_id),
             state=row.state or "",
         )
         for row in connection.execute(query)
@@ -211,6 +217,13 @@ def promoted_run(connection: sa.Connection, lane: str, artefact_id: str) -> Run 
     """Return the run that promoted this artefact and is on probation."""
     run = _one_run(connection, lane, tables.run.c.state == "promoted")
     return run if run is not None and run.challenger == artefact_id else None
+
+
+def find_run(connection: sa.Connection, run_id: str) -> Run | None:
+    """Return a run by its id; None: there is none."""
+    table = tables.run
+    body = connection.scalar(sa.select(table.c.body).where(table.c.run_id == run_id))
+    return None if body is None else msgspec.json.decode(body, type=Run)
 
 
 def run_of(connection: sa.Connection, artefact_id: str) -> str | None:

@@ -97,7 +97,11 @@ def waiting(situation: Situation) -> str:
     run = situation.last_run
     if run is None or run.state != "held" or run.challenger == situation.champion:
         return ""
-    return f". Challenger {run.challenger[:12]} of run {run.run_id} passed its gates and waits"
+    name = run.challenger[:12]
+    return (
+        f". Challenger {name} of run {run.run_id} passed its gates and waits "
+        f"(`proctord models {name}` shows them)"
+    )
 
 
 def _what_changed(change: ContractChange) -> str:

@@ -242,14 +242,14 @@ def _changes(connection: sa.Connection, lane: str, since: float) -> tuple[Champi
     rows = connection.execute(
         sa.select(table).where(table.c.lane == lane).order_by(table.c.version)
     ).all()
-    known: set[str] = set()
+    rolled_back = _rollbacks(connection, lane, since)
     changes: list[ChampionChange] = []
     previous = ""
     for row in rows:
         if row.since >= since:
             changes.append(
                 ChampionChange(
-                    kind="rolled_back" if row.artefact_id in known else "promoted",
+                    kind="rolled_back" if row.version in rolled_back else "promoted",
                     version=row.version,
                     artefact_id=row.artefact_id,
                     previous=previous,
@@ -258,6 +258,14 @@ def _changes(connection: sa.Connection, lane: str, since: float) -> tuple[Champi
                     reason=row.reason,
                 )
             )
-        known.add(row.artefact_id)
         previous = row.artefact_id
     return tuple(changes)
+
+
+def _rollbacks(connection: sa.Connection, lane: str, since: float) -> set[int]:
+    """Return the champion's versions that a rollback made, and no promotion of an older student."""
+    table = tables.audit
+    details = connection.scalars(
+        sa.select(table.c.detail).where(table.c.action == "rollback", table.c.at >= since)
+    )
+    return {int(detail["version"]) for detail in details if detail["lane"] == lane}

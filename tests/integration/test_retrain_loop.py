@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,9 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from monitor import model_page
+from monitor.alerts.situation import ChampionChange
+from monitor.loops import situation
 from monitor.store import evaluation
 from retrain import orders, registry, store, supervise
 from retrain.app import RetrainApp, build
@@ -36,7 +40,7 @@ from schemas import tables
 from schemas.accepting import accept, last_acceptance
 from schemas.contract import QualityContract
 from schemas.decisions import Decision
-from schemas.errors import ConflictError, FencedError, NotFoundError
+from schemas.errors import ConflictError, FencedError, NotAllowedError, NotFoundError
 from schemas.journal import ensure_schema, lead, open_journal
 from schemas.runs import Run
 from schemas.signals import Interval
@@ -523,7 +527,7 @@ def test_no_run_starts_from_a_teacher_out_of_its_bounds_whoever_asks(
     house.page(house.served()[-1].artefact_id, 0.3)
     house.loop.once(NOW)
     assert house.rules()[-1] == ("hold", "teacher_out_of_bounds")
-    with pytest.raises(ConflictError, match="it is out"):
+    with pytest.raises(NotAllowedError, match="it is out"):
         app_of(house).request_run("eva", "now", NOW)
     assert house.newest_run() == first
 
@@ -643,12 +647,18 @@ def test_what_a_person_may_ask(home: Houses, tmp_path: Path) -> None:
     house.run_until("promoted")
     newest, oldest = app.models()
     assert (newest.serving, oldest.serving) == (2, None)
+    with pytest.raises(NotAllowedError, match="serves already"):
+        app.promote(newest.artefact_id, "anna", "again", NOW)
+    assert "served until" in model_page.line(oldest)
+    assert oldest.served_until == house.served()[-1].since
     back = app.rollback("anna", "sizes are wrong", NOW + 1)
     assert back.artefact_id == oldest.artefact_id
     with pytest.raises(NotFoundError, match="go back"):
         app.rollback("anna", "further", NOW + 2)
     again = app.promote(newest.artefact_id[:8], "anna", "it was right after all", NOW + 3)
     assert (again.artefact_id, again.version) == (newest.artefact_id, 4)
+    kinds = [(change.version, change.kind) for change in changes_told(house, NOW + 4)]
+    assert kinds[-3:] == [(2, "promoted"), (3, "rolled_back"), (4, "promoted")]
     with house.engine.begin() as connection:
         query = sa.select(tables.audit.c.actor, tables.audit.c.action).order_by(tables.audit.c.id)
         audit = [tuple(row) for row in connection.execute(query)]
@@ -660,10 +670,40 @@ def test_what_a_person_may_ask(home: Houses, tmp_path: Path) -> None:
     ]
 
 
+def changes_told(house: House, now: float) -> tuple[ChampionChange, ...]:
+    """What the alerts say of who serves."""
+    with house.engine.begin() as connection:
+        return situation.gather(
+            connection, now=now, lane=house.table.lane, contract=house.contract, stale_after=900.0
+        ).champion_changes
+
+
+def test_a_person_sees_the_gates_of_a_challenger_that_waits(home: Houses, tmp_path: Path) -> None:
+    house = open_house(home, tmp_path, GOOD)
+    house.people_say("unsure")
+    house.labels(1000, at=NOW)
+    app_of(house).request_run("anna", "the first student", NOW)
+    house.run_until("held")
+    (model,) = app_of(house).models()
+    shown = dict(model_page.rows(*app_of(house).model(model.artefact_id[:10])))
+    assert shown["state"] == "held"
+    assert re.match(
+        r"pass: it disagrees with the teacher on .* the limit is 10.0 %", shown["gate quality"]
+    )
+    assert shown["contract"] == house.contract.hash
+    assert "the teacher is not verified" in shown["because"]
+    assert f"proctord promote {model.artefact_id[:12]}" in shown["next"]
+    app_of(house).promote(model.artefact_id, "anna", "I looked", NOW + 1)
+    shown = dict(model_page.rows(*app_of(house).model(model.artefact_id)))
+    assert (shown["state"], shown["next"][:7]) == ("serves", "nothing")
+
+
 def test_a_request_without_a_label_is_refused(home: Houses, tmp_path: Path) -> None:
     house = open_house(home, tmp_path, GOOD)
-    with pytest.raises(ConflictError, match="not one labelled ticket"):
+    with pytest.raises(NotAllowedError, match="not one labelled ticket") as caught:
         app_of(house).request_run("anna", "please", NOW)
+    assert caught.value.exit_code == 1, "nobody else holds anything"
+    assert "labels import" in caught.value.next_step
 
 
 def test_the_program_ticks_until_it_is_stopped(home: Houses, tmp_path: Path) -> None:
