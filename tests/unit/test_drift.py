@@ -201,6 +201,12 @@ def test_what_never_varies_is_no_drift() -> None:
         assert Drift(DAILY).update(days, model="m1") == []
 
 
+def block(found: DriftFinding, features: int) -> float:
+    """How long the block is whose threshold a finding had, where so many features are watched."""
+    lengths = {features * 2 * 365.25 / days: days * DAY for days in (1, 7)}
+    return lengths[found.threshold]
+
+
 MOVES = [
     # what customers want
     ("classes", {"classes": {**CLASSES, "delivery": 0.16}}, "`delivery` "),
@@ -226,6 +232,7 @@ def test_a_feature_that_moves_is_told_once_within_a_week_and_no_other(
     (found,) = drift.update(stream(2, 14, first=90, **changes), model="m1")
     assert (found.feature, found.severity) == (feature, "warn")
     assert 90 * DAY <= found.since < found.at <= 97 * DAY
+    assert found.at - found.since == block(found, features=6)
     assert said in found.sentence
     assert found.statistic >= found.threshold
     assert drift.drifted == (feature,)
@@ -275,6 +282,7 @@ def test_what_tickets_are_about_is_told_by_example_when_it_moves(
     (found,) = drift.read(embedded(2, 10, first=80, **{feature: shares}), TOPICS)
     assert (found.feature, found.severity) == (feature, "warn")
     assert 80 * DAY <= found.since < found.at <= 87 * DAY
+    assert found.at - found.since == block(found, features=8)
     assert found.sentence.startswith(f"drift of {feature}: {said}")
     assert "against 6,000 sampled before" in found.sentence
     assert drift.drifted == (feature,)
