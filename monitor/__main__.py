@@ -451,8 +451,10 @@ def retrain(
     why, now = "" if dry_run else _needed(reason), time.time()
     program = enter(config).retraining()
     if dry_run:
+        from monitor.alerts.figures import plain
+
         decision = program.dry_run(now)
-        typer.echo(f"{decision.action} ({decision.rule}): {decision.reason}")
+        typer.echo(f"{decision.action} ({decision.rule}): {plain(decision.reason, LONGEST)}")
         return
     wanted = program.request_run(_actor(by), why, now)
     typer.echo(f"run {wanted.run_id} is requested; see `proctord status`")
