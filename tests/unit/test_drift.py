@@ -288,6 +288,14 @@ def test_what_tickets_are_about_is_told_by_example_when_it_moves(
     assert drift.drifted == (feature,)
 
 
+def test_what_creeps_is_told_since_the_beginning_of_its_week() -> None:
+    drift = Drift(EMBEDDING)
+    drift.read(embedded(1, 80, n=60), TOPICS)
+    creeping = {"0": 0.48, "1": 0.3, "2": 0.22}
+    (found,) = drift.read(embedded(2, 49, first=80, n=60, topics=creeping), TOPICS)
+    assert found.at - found.since == block(found, features=8) == 7 * DAY
+
+
 def test_slices_of_few_texts_are_put_together_until_they_say_something() -> None:
     drift = Drift(EMBEDDING)
     assert drift.read(embedded(1, 4 * 60, n=5), TOPICS) == []
