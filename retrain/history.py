@@ -10,10 +10,8 @@ import sqlalchemy as sa
 
 from schemas import tables
 from schemas.journal import insert
-from schemas.samples import Gold, Label, Sample
+from schemas.samples import HISTORY, Gold, Label, Sample
 
-#: what stands for the model of tickets that the teacher itself answered
-HISTORY = "history"
 _BATCH = 1000  # rows of one transaction
 
 
