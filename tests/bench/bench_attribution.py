@@ -254,6 +254,12 @@ def first(found: Attribution) -> str:
     return "none"
 
 
+def run(before: World, now: World, seed: str) -> Attribution:
+    """Let a day and then two hours pass, and ask what changed."""
+    rng = Random(seed)
+    return attribute(simulate(before, BEFORE, 0, rng), simulate(now, NOW, BEFORE, rng))
+
+
 def main() -> None:
     """Inject each cause and print how often which came first."""
     parser = argparse.ArgumentParser()
@@ -264,8 +270,7 @@ def main() -> None:
     for name, (before, now, expected) in CASES.items():
         found: Counter[str] = Counter()
         for seed in range(runs):
-            rng = Random(f"{name} {seed}")
-            told = attribute(simulate(before, BEFORE, 0, rng), simulate(now, NOW, BEFORE, rng))
+            told = run(before, now, f"{name} {seed}")
             found[first(told)] += 1
         sentences.append((name, told.sentence))
         other = found.total() - sum(found[outcome] for outcome in OUTCOMES)
