@@ -142,7 +142,7 @@ def quality_warning_is_over(situation: Situation, condition: Condition) -> str:
     """Say what ended QualityWarning: its evidence was of another student, or another contract."""
     why = "it is judged by another contract from now on"
     if situation.champion_since > condition.since:
-        why = "what was found was found of the student before"
+        why = "the evidence was against the student that served before"
     return _ended(situation, condition, why)
 
 

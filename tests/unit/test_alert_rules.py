@@ -614,7 +614,7 @@ def test_what_ended_a_page_is_said_with_the_figures_of_the_new_student() -> None
 
 @pytest.mark.parametrize(
     ("champion_since", "why"),
-    [(NOW, "found of the student before"), (NOW - 5000, "judged by another contract")],
+    [(NOW, "against the student that served before"), (NOW - 5000, "judged by another contract")],
 )
 def test_a_warning_ends_with_its_student_or_its_contract(champion_since: float, why: str) -> None:
     (warning,) = conditions(situation(signals=(signal("warn"),)))
