@@ -4,26 +4,26 @@ Each stream has a directory. Its files are `NAME.jsonl`, and what rotation makes
 `NAME.jsonl.1`, `NAME.jsonl-20261103`, `NAME-20261103.jsonl`. Compressed files are not read, so
 compress a rotated file later than a day after it was closed (logrotate: `delaycompress`).
 
-A file is known by its first line, not by its name. So it keeps its place when it is renamed;
-a file that was emptied and written anew is another one; and of two files with the same first
-line, as there are while `copytruncate` copies, the longer one is read, once. Two files whose
-events differ must therefore differ in their first line, which ticket ids see to.
+A file is known by how it begins (`file_identity`), not by its name. So it keeps its place when it
+is renamed; a file that was emptied and written anew is another one; and of two files of which one
+goes on as the other, as there are while `copytruncate` copies, the longer one is read, once.
 
 Everything is shard 0: one process reads the directories.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
-from monitor.sources import Poll, Record
+from monitor.sources import Poll, Record, file_identity
+from monitor.sources.file_identity import HEAD_BYTES
 from schemas.errors import DependencyDownError, PositionError
 from schemas.events import Stream
 
@@ -32,8 +32,6 @@ BATCH_BYTES: Final = 2 * 1024 * 1024
 #: A longer line is passed as its first 16 MiB: the decoder refuses it, and the dead letter shows
 #: how it began. Up to here dead letters hold every byte.
 LINE_LIMIT: Final = 16 * 1024 * 1024
-#: Bytes of the first line that give a file its identity; the rest of a longer one does not count.
-HEAD_BYTES: Final = 64 * 1024
 #: Seconds between two looks at idle directories.
 IDLE: Final = 0.1
 #: A busy reader looks for new files and growth this often, seconds.
@@ -51,6 +49,11 @@ class _File(NamedTuple):
     size: int
     #: (inode, size, time of change in ns): the same again means nothing happened to it
     stamp: tuple[int, int, int]
+
+    @property
+    def name(self) -> str:
+        """What the file is known by within its stream."""
+        return self.partition.removeprefix(f"{self.stream}/")
 
 
 class JsonlSource:
@@ -140,7 +143,7 @@ class JsonlSource:
 
     def gaps(self, positions: Mapping[str, int]) -> Mapping[str, tuple[int, int]]:
         """Return the files that are shorter than these positions."""
-        self._find_files()
+        self._find_files(positions)
         return self._shorter_than(positions)
 
     def lag(self) -> Mapping[str, int]:
@@ -160,7 +163,7 @@ class JsonlSource:
         """Find files, growth and rotation, and decide where files without a position begin."""
         assert self._positions is not None
         started = time.monotonic()
-        self._find_files()
+        self._find_files(self._positions)
         began = {
             file.partition: self._beginning(file)
             for file in self._files.values()
@@ -173,19 +176,22 @@ class JsonlSource:
         self._look_at = time.monotonic() + max(RESCAN, 10 * self._look_took)
         self._check_lengths()
 
-    def _find_files(self) -> None:
-        found = list(self._scan())
+    def _find_files(self, positions: Mapping[str, int]) -> None:
+        found = _told_apart(list(self._scan(positions)))
         self._by_path = {file.path: file for file in found}
         # the longest of equal beginnings last, so that it is the one that stays
         self._files = {file.partition: file for file in sorted(found, key=lambda file: file.size)}
 
-    def _scan(self) -> Iterator[_File]:
+    def _scan(self, positions: Mapping[str, int]) -> Iterator[_File]:
         missing = 0
         for stream, directory in self._directories.items():
+            names = {name.removeprefix(f"{stream}/") for name in positions if "+" in name}
             try:
                 with os.scandir(directory) as entries:
                     for entry in entries:
-                        if _NAME.fullmatch(entry.name) and (file := self._identify(stream, entry)):
+                        if not _NAME.fullmatch(entry.name):
+                            continue
+                        if file := self._identify(stream, entry, names):
                             yield file
             except FileNotFoundError:
                 missing += 1
@@ -198,8 +204,8 @@ class JsonlSource:
                 next_step="create them, or correct the source's directories",
             )
 
-    def _identify(self, stream: Stream, entry: os.DirEntry[str]) -> _File | None:
-        """Name the file by its first line; None while it has none, or is gone already."""
+    def _identify(self, stream: Stream, entry: os.DirEntry[str], names: set[str]) -> _File | None:
+        """Name the file by how it begins; None while that is not there, or the file is gone."""
         with _going_on_without():
             stat = entry.stat()
             stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
@@ -208,9 +214,9 @@ class JsonlSource:
                 return known
             if entry.is_file():
                 with _opened(entry.path) as handle:
-                    partition = _partition(stream, handle)
-                if partition:
-                    return _File(stream, entry.path, partition, stat.st_size, stamp)
+                    name = file_identity.identify(handle, names)
+                if name:
+                    return _File(stream, entry.path, f"{stream}/{name}", stat.st_size, stamp)
         return None
 
     def _beginning(self, file: _File) -> int:
@@ -279,7 +285,7 @@ class JsonlSource:
             records, end = self._lines(handle, file, start, quota)
             # last: had the file been emptied or replaced before the lines were read, its
             # beginning would tell, and the lines would be another file's
-            if _partition(file.stream, handle) == file.partition:
+            if file_identity.is_still(handle, file.name):
                 self._positions[file.partition] = end
                 return records
         self._by_path.pop(file.path, None)
@@ -326,15 +332,35 @@ def _record(file: _File, start: int, end: int, value: bytes) -> Record:
     return Record(file.stream, 0, file.partition, start, end, None, None, value, ())
 
 
-def _partition(stream: Stream, handle: int) -> str | None:
-    """Name the open file by its first line; None while that is not complete."""
-    head = os.pread(handle, 1024, 0)
-    if b"\n" not in head:
-        head += os.pread(handle, HEAD_BYTES - len(head), len(head))
-    line, newline, _ = head.partition(b"\n")
-    if not newline and len(line) < HEAD_BYTES:
+def _told_apart(found: list[_File]) -> list[_File]:
+    """Give files that have the same name, and go on differently, names of their own."""
+    same: defaultdict[str, list[_File]] = defaultdict(list)
+    for file in found:
+        same[file.partition].append(file)
+    apart: list[_File] = []
+    for files in same.values():
+        split = _split_up(files) if len(files) > 1 else None
+        apart += files if split is None else _told_apart(split)
+    return apart
+
+
+def _split_up(files: list[_File]) -> list[_File] | None:
+    """Name files by more of their beginning; None where each goes on as the longest does."""
+    longest = max(files, key=lambda file: file.size)
+    places: list[int] = []
+    for file in files:
+        with _going_on_without():
+            place = file_identity.difference(file.path, longest.path)
+            places += [] if place is None else [place]
+    if not places:
         return None
-    return f"{stream}/{hashlib.blake2b(line, digest_size=16).hexdigest()}"
+    named = []
+    for file in files:
+        # one that is shorter than where they part has nothing that the others have not
+        with _going_on_without():
+            if name := file_identity.longer(file.path, file.name, min(places) + 1):
+                named.append(file._replace(partition=f"{file.stream}/{name}"))
+    return named
 
 
 def _last_line_end(handle: int, size: int) -> int:

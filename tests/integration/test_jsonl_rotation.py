@@ -79,6 +79,48 @@ def test_copytruncate_reads_the_copy_on_and_the_emptied_file_anew(
     assert reader.values("tickets") == [str(n).encode() for n in range(1, 8)]
 
 
+def test_two_files_with_the_same_first_line_are_both_read(reader: Reader, log: Path) -> None:
+    other = log.parent / "other.jsonl"
+    _append(log, "", "header", "1", "2", "3")
+    reader.take(4)
+    _append(other, "header", "4")
+    reader.take(4 + 4 + 2)
+    assert set(reader.values("tickets")) == {b"header", b"1", b"2", b"3", b"4"}
+    _append(log, "5")
+    _append(other, "6")
+    reader.take(12)
+    assert set(reader.values("tickets")[10:]) == {b"5", b"6"}
+    later = _again(reader, log)
+    log.rename(log.parent / "app.jsonl.1")
+    other.rename(log)
+    _append(log, "7")
+    _append(log.parent / "app.jsonl.1", "8")
+    later.take(2)
+    assert set(later.values("tickets")) == {b"7", b"8"}, "each goes on where it was"
+
+
+def test_files_that_all_begin_with_a_header_survive_rotation(reader: Reader, log: Path) -> None:
+    """Whether renamed or copied: the new file is not taken for the old one."""
+    _append(log, "header", "1", "2")
+    reader.take(3)
+    log.rename(log.parent / "app.jsonl.1")
+    _append(log, "header", "3")
+    reader.take(3 + 3 + 2)
+    shutil.copy(log, log.parent / "app.jsonl.2")
+    os.truncate(log, 0)
+    (log.parent / "app.jsonl.1").unlink()
+    _append(log, "header", "4", "5")
+    reader.take(3 + 3 + 2 + 3)
+    assert reader.values("tickets")[-3:] == [b"header", b"4", b"5"]
+
+
+def test_three_files_are_told_apart_wherever_they_part(reader: Reader, log: Path) -> None:
+    for name, lines in {"a": ["h", "1", "2"], "b": ["h", "1", "3", "4"], "c": ["h", "5"]}.items():
+        _append(log.parent / f"{name}.jsonl", *lines)
+    reader.take(9)
+    assert sorted(map(bytes.decode, reader.values("tickets"))) == list("112345hhh")
+
+
 def test_a_file_that_is_replaced_between_look_and_read_is_not_read_as_the_old_one(
     reader: Reader, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
