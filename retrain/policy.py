@@ -108,8 +108,9 @@ def _probation_breach(s: Situation, _contract: QualityContract, now: float) -> D
     if probation.previous_loss is None or worse <= probation.previous_loss:
         return None  # the predecessor was no better: only learning helps
     reason = (
-        f"champion {_short(s.champion)} disagrees with the teacher in {worse:.1%} of its tickets, "
-        f"its predecessor {_short(probation.previous)} in {probation.previous_loss:.1%}, after "
+        f"champion {_short(s.champion)} disagrees with the teacher in {worse:.1%} of its tickets "
+        f"(95 % interval {level.interval.lower:.1%} to {level.interval.upper:.1%}, any number of "
+        f"looks), its predecessor {_short(probation.previous)} in {probation.previous_loss:.1%}, after "
         f"{probation.labels} of the {probation.limit} labels of its probation: {level.sentence}"
     )
     figures = {"disagreement": worse, "previous": probation.previous_loss}

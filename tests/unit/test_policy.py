@@ -328,3 +328,9 @@ def test_the_same_situation_is_decided_alike() -> None:
     situation = msgspec.structs.replace(QUIET, level=signal())
     first, second = (decide(situation, CONTRACT, NOW) for _ in range(2))
     assert msgspec.json.encode(first) == msgspec.json.encode(second)
+
+
+def test_a_rollback_says_how_sure_it_is_that_the_champion_is_worse() -> None:
+    situation = msgspec.structs.replace(QUIET, level=signal(loss=0.3), probation=probation(0.12))
+    reason = decide(situation, CONTRACT, NOW).reason
+    assert "in 30.0% of its tickets (95 % interval 25.0% to 35.0%, any number of looks)" in reason
