@@ -55,7 +55,7 @@ def test_a_student_that_left_its_bounds_is_told_of_and_bad_input_is_kept(house: 
     with (house.root / "events" / "tickets" / "log.jsonl").open("ab") as file:
         file.write(b'{"ticket_id": 7}\n')
     house.start()
-    house.until("a page", lambda status: "QualityOutOfBounds" in status["firing"])
+    house.until("a page", lambda status: "QualityOutOfBounds of all traffic" in status["firing"])
     assert "QualityOutOfBounds" in house.ask("alerts").stdout
     assert "[page] QualityOutOfBounds" in (house.root / "daemon.log").read_text()
     listed = house.ask("dlq", "list").stdout
