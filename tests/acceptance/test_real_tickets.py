@@ -110,7 +110,8 @@ def scenario(
     assert len(after) == AFTER
     draw.shuffle(after)
     stream = (*old[:BEFORE], *after)
-    labels = {row.teacher.label for row in (*history, *stream)} - {None}
+    rows = (*history, *stream)
+    labels = {label for row in rows for label in (row.teacher.label, row.gold) if label}
     return Scenario(
         name=name,
         taxonomy=tuple(sorted(labels)),

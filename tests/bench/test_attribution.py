@@ -53,3 +53,4 @@ def test_the_parts_of_a_split_add_up_to_the_difference(name: str) -> None:
         for split in found.splits:
             parts = sum(part.mix + part.within for part in split.parts)
             assert parts == pytest.approx(split.difference, abs=1e-9)
+            assert split.mix + split.within == pytest.approx(split.difference, abs=1e-9)
