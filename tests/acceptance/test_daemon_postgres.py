@@ -73,7 +73,9 @@ def test_a_journal_on_postgresql_holds_what_one_in_a_file_does(houses: list[File
         house.write(["a", "b"] * 100)
         house.start()
     for house in houses:
-        house.until("a page", lambda status: "QualityOutOfBounds of all traffic" in status["firing"])
+        house.until(
+            "a page", lambda status: "QualityOutOfBounds of all traffic" in status["firing"]
+        )
     file, server = (settled(house) for house in houses)
     assert server["counters"]["tickets"] == server["counters"]["pairs"] == 400
     assert len(server["labelled"]) == len(server["drawn"]) > 150
