@@ -184,7 +184,7 @@ def test_the_page_says_how_often_teacher_and_student_are_wrong(house: House) -> 
     page = json.loads(house.ask("gold", "status", "--json").stdout)
     assert page["teacher"]["state"] == "not enough gold"
     assert page["waiting"] == 1
-    assert page["students"][0]["disagreement"] == 0.1
+    assert page["students"][0]["disagreement"][0] == 0.1, "with its interval"
     said = house.ask("gold", "status").stdout
     assert "student m1" in said
     assert "agrees with the teacher in 90.0 %" in said
