@@ -353,7 +353,7 @@ def dlq_list(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
 ) -> None:
     """One line for each dead letter: where it came from and what is wrong with it."""
-    from monitor.alerts.figures import utc
+    from monitor.alerts.figures import plain, utc
     from monitor.store.reading import dead_letters
     from schemas.journal import reader
 
@@ -361,8 +361,8 @@ def dlq_list(
     with reader(house.engine).begin() as connection:
         found = dead_letters(connection, limit=limit)
     for letter in found:
-        place = f"{letter.partition}@{letter.offset}"
-        typer.echo(f"{letter.id:6}  {utc(letter.at)}  {letter.stage:8}  {place}  {letter.message}")
+        words = plain(f"{letter.place}@{letter.offset}  {letter.message}", LONGEST)
+        typer.echo(f"{letter.id:6}  {utc(letter.at)}  {letter.stage:8}  {words}")
     if not found:
         typer.echo("no dead letters", err=True)
 
@@ -393,7 +393,8 @@ def dlq_show(
             ("stage", letter.stage),
             ("field", letter.field or "the whole message"),
             ("topic", letter.topic),
-            ("place", f"{letter.partition}, offset {letter.offset}"),
+            ("place", f"{letter.place}, offset {letter.offset}"),
+            ("partition", letter.partition),
             ("stamped", utc(letter.timestamp) if letter.timestamp else "never"),
             ("arrived", utc(letter.at)),
             ("key", repr(letter.key)),
@@ -622,6 +623,7 @@ def source_accept_gap(
     config: ConfigOption = DEFAULT_CONFIG, reason: ReasonOption = "", by: ByOption = ""
 ) -> None:
     """Go on although events are gone before they were read. Audited; stop the daemon first."""
+    from monitor.alerts.figures import plain
     from monitor.app import make_source
     from monitor.store.positions import accept_gaps, positions
     from schemas.journal import reader, sole_writer
@@ -630,12 +632,14 @@ def source_accept_gap(
     with sole_writer(house.engine):
         with reader(house.engine).begin() as connection:
             held = positions(connection)
-        gaps = make_source(house.monitor.source).gaps(held)
+        origin = make_source(house.monitor.source)
+        gaps = origin.gaps(held)
         with house.engine.begin() as connection:
             gaps = accept_gaps(connection, gaps, actor=_actor(by), reason=why, now=time.time())
     for partition, (wanted, first) in gaps.items():
         lost = f"{first - wanted:,} are lost" if first > wanted else "read anew from its beginning"
-        typer.echo(f"{partition} goes on from {first:,} instead of {wanted:,}: {lost}")
+        place = plain(origin.place(partition), LONGEST)
+        typer.echo(f"{place} goes on from {first:,} instead of {wanted:,}: {lost}")
     if not gaps:
         typer.echo("nothing is missing: each partition can go on where it stopped", err=True)
 

@@ -128,9 +128,10 @@ def _codecs() -> Iterator[Finding]:
 
 def _source(settings: MonitorSettings) -> Iterator[Finding]:
     # a look, not a poll: that would join the group and take shards from a daemon that runs
-    gaps = make_source(settings.source).gaps(_positions(settings))
+    source = make_source(settings.source)
+    gaps = source.gaps(_positions(settings))
     if gaps:
-        words = f"{', '.join(gaps)}: events are gone that were not read"
+        words = f"{', '.join(map(source.place, gaps))}: events are gone that were not read"
         yield Finding("source", "broken", f"{words}; see `proctord source accept-gap --help`", 78)
     else:
         yield Finding("source", "ok", f"{settings.source.kind} answers, and has what comes next")

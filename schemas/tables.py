@@ -99,6 +99,8 @@ dead_letter = sa.Table(
     _column("topic", sa.String(256)),
     _column("partition", sa.String(512)),
     _column("offset", sa.BigInteger),
+    #: where people find the partition: a file's path, as it was then
+    _column("place", sa.String(1024)),
     _column("stage", sa.String(32)),
     _column("field", sa.String(256)),
     _column("message", sa.String(1024)),

@@ -151,7 +151,7 @@ class ConsumeLoop:
                     event = known_answer(event, self._settings.taxonomy)
                 shard.events.append(event)
             except DecodeError as error:
-                shard.refused.append(Refused(record, error))
+                shard.refused.append(Refused(record, error, self._source.place(record.partition)))
                 shard.pipeline.count("dead_letters")
         for shard in shards.values():
             if shard.events:

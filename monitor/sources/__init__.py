@@ -84,6 +84,9 @@ class Source(Protocol):
         DependencyDownError, ConfigError: as `poll`.
         """
 
+    def place(self, partition: str) -> str:
+        """Return where people find a partition: a file's path; else its own name."""
+
     def lag(self) -> Mapping[str, int]:
         """Records (Kafka) or bytes (files) that each owned partition is behind."""
 

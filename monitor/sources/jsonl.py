@@ -146,6 +146,12 @@ class JsonlSource:
         self._find_files(positions)
         return self._shorter_than(positions)
 
+    def place(self, partition: str) -> str:
+        """Return the path that the file had at the last look; the name of one that is gone."""
+        file = self._files.get(partition)
+        # a path need not be text; what is said of it must be
+        return os.fsencode(file.path).decode(errors="replace") if file else partition
+
     def lag(self) -> Mapping[str, int]:
         """Return the unread bytes of each file, as of the last look."""
         return {file.partition: self._unread(file) for file in self._files.values()}

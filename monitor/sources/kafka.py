@@ -173,6 +173,10 @@ class KafkaSource:
             if self._consumer and offsets:
                 self._consumer.commit_async(offsets)
 
+    def place(self, partition: str) -> str:
+        """Return the name, which tells topic and partition."""
+        return partition
+
     def lag(self) -> Mapping[str, int]:
         """Return the records that each partition is behind; those not fetched yet are left out."""
         consumer = self._consumer

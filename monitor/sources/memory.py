@@ -105,6 +105,10 @@ class MemorySource:
         """Return nothing: a list loses nothing."""
         return {}
 
+    def place(self, partition: str) -> str:
+        """Return the name: a list is nowhere."""
+        return partition
+
     def lag(self) -> Mapping[str, int]:
         """Return the number of records left in each flowing partition."""
         left: dict[str, int] = {}

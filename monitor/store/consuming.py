@@ -110,6 +110,8 @@ class Refused(NamedTuple):
 
     record: Record
     error: DecodeError
+    #: where people find the record's partition: a file's path, as it was then
+    place: str
 
 
 class Checkpoint(NamedTuple):
@@ -242,6 +244,7 @@ def _write_dead_letters(connection: sa.Connection, refused: Sequence[Refused], n
                 "topic": record.stream,
                 "partition": record.partition,
                 "offset": record.offset,
+                "place": place[:1024],
                 "stage": error.stage,
                 "field": error.field[:256],
                 "message": str(error)[:1024],
@@ -252,6 +255,6 @@ def _write_dead_letters(connection: sa.Connection, refused: Sequence[Refused], n
                 ],
                 "timestamp": record.timestamp,
             }
-            for record, error in refused
+            for record, error, place in refused
         ],
     )

@@ -19,6 +19,8 @@ class DeadLetter(NamedTuple):
     topic: str
     partition: str
     offset: int
+    #: where people find the partition: a file's path, as it was then
+    place: str
     stage: str
     field: str
     message: str

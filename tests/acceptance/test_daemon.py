@@ -60,6 +60,7 @@ def test_a_student_that_left_its_bounds_is_told_of_and_bad_input_is_kept(house: 
     assert "[page] QualityOutOfBounds" in (house.root / "daemon.log").read_text()
     listed = house.ask("dlq", "list").stdout
     assert "$.ticket_id" in listed
+    assert f"{house.root}/events/tickets/log.jsonl@" in listed, "a path, for people"
     assert '{"ticket_id": 7}' in house.ask("dlq", "show", "1").stdout
     assert house.ask("retrain", "--dry-run").stdout.startswith("hold (no_champion)")
 
@@ -83,8 +84,10 @@ def test_a_file_that_lost_its_end_is_read_on_once_somebody_accepts_it(house: Fil
     os.truncate(log, sum(len(line) for line in log.read_bytes().splitlines(keepends=True)[:30]))
     assert house.start().wait(timeout=60) == 78
     assert "proctord source accept-gap --reason" in house.log()
+    assert f"{log}: events are gone" in house.ask("doctor").stdout
     accepted = house.ask("source", "accept-gap", "--reason", "the disk was full")
     assert accepted.returncode == 0, accepted.stderr
+    assert f"{log} goes on from 0" in accepted.stdout
     assert "read anew from its beginning" in accepted.stdout
     again = house.ask("source", "accept-gap", "--reason", "the disk was full")
     assert "nothing is missing" in again.stderr

@@ -79,6 +79,17 @@ def test_copytruncate_reads_the_copy_on_and_the_emptied_file_anew(
     assert reader.values("tickets") == [str(n).encode() for n in range(1, 8)]
 
 
+def test_a_place_is_the_path_that_the_file_had_when_it_was_read(reader: Reader, log: Path) -> None:
+    _append(log, "1")
+    (record,) = reader.take(1)
+    assert reader.source.place(record.partition) == str(log)
+    log.rename(log.parent / "app.jsonl.1")
+    reader.turn()
+    reader.turn()
+    assert reader.source.place(record.partition) == f"{log}.1"
+    assert reader.source.place("tickets/gone") == "tickets/gone"
+
+
 def test_two_files_with_the_same_first_line_are_both_read(reader: Reader, log: Path) -> None:
     other = log.parent / "other.jsonl"
     _append(log, "", "header", "1", "2", "3")

@@ -152,6 +152,7 @@ def test_a_message_that_is_no_event_goes_to_the_dead_letters_as_it_came(engine: 
     assert letter.key == b"k"
     assert letter.headers == [("trace", b"\x00\x01")]
     assert (letter.partition, letter.offset) == (spoiled.partition, spoiled.offset)
+    assert letter.place == spoiled.partition
     assert counted["dead_letters"] == 1
     assert counted["pairs"] == 2, "the loop went on"
 

@@ -105,6 +105,7 @@ def upgrade() -> None:
         sa.Column("topic", sa.String(length=256), nullable=False),
         sa.Column("partition", sa.String(length=512), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("place", sa.String(length=1024), nullable=False),
         sa.Column("stage", sa.String(length=32), nullable=False),
         sa.Column("field", sa.String(length=256), nullable=False),
         sa.Column("message", sa.String(length=1024), nullable=False),
