@@ -30,6 +30,7 @@ from monitor.demo.customers import Recorded, Row, Scenario
 from monitor.demo.figures import Figures, as_rows
 from monitor.demo.settings import BoxRules, taught_from
 from monitor.demo.show import tell
+from monitor.demo.stopping import Brake
 from monitor.teachers.scripted import read_recorded
 from retrain.app import build
 from schemas import tables
@@ -165,6 +166,7 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             load=load,
             build=build,
             rules=accepted,
+            brake=Brake(),
         )
     finally:
         print(seen.getvalue())  # told when a test fails
