@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import msgspec
 
 from monitor.detectors.finding import Finding, fingerprint
+from monitor.estimation.asymp_cs import TWO_SIDED
 from monitor.estimation.betting import (
     Block,
     paid_in,
@@ -18,7 +19,8 @@ from monitor.estimation.betting import (
     winnings,
 )
 from monitor.estimation.scores import Scores
-from monitor.estimation.wording import number, percent
+from monitor.estimation.wording import number, percent, span
+from schemas.signals import Interval
 
 #: rises that the stakes are best for, as multiples of the baseline. A smaller rise is found so
 #: slowly that the baseline has absorbed it before.
@@ -141,8 +143,8 @@ class Change:
     >>> found.severity, found.n
     ('warn', 3350)
     >>> print(found.sentence)  # doctest: +NORMALIZE_WHITESPACE
-    above 5.0 %: what it was (4.0 % of 2,000 labels), 20 % more, and a margin for chance; chance
-    of a false warning: at most 10 % in 200,000 labels
+    above 5.0 %: what it was (4.0 % of 2,000 labels, 95 % interval 3.1 to 4.9 %, one look), 20 %
+    more, and a margin for chance; chance of a false warning: at most 10 % in 200,000 labels
     """
 
     kind: ClassVar[str] = "change"
@@ -224,11 +226,14 @@ class Change:
         return max(baseline.total / baseline.tickets, 1 / baseline.labels)
 
     @property
+    def _error(self) -> float:
+        """Standard error of the baseline's mean."""
+        variance = max(0.0, self._state.squares - self._mean**2)
+        return math.sqrt(variance / self._state.baseline.tickets)
+
+    @property
     def _limit(self) -> float:
-        mean = self._mean
-        variance = max(0.0, self._state.squares - mean**2)
-        error = math.sqrt(variance / self._state.baseline.tickets)
-        return (mean + MARGIN * error) * (1 + self._settings.slack)
+        return (self._mean + MARGIN * self._error) * (1 + self._settings.slack)
 
     def _seal(self) -> None:
         """Learn from the block that was open, and pay in the new money of the next one."""
@@ -251,11 +256,18 @@ class Change:
             state.baseline.add(state.next)
             state.next, state.newest = state.newest, _Part()
 
+    def _normal(self) -> str:
+        """Say what is normal, with the interval of one look: the baseline is learned once."""
+        mean, reach = self._mean, TWO_SIDED * self._error
+        usual = Interval(mean, max(0.0, mean - reach), min(1.0, mean + reach))
+        labels = number(self._state.baseline.labels)
+        return f"{percent(mean)} of {labels} labels, {span(usual)}, one look"
+
     def _look(self) -> Finding | None:
         if self._state.told or self.log_e < self._needed:
             return None
         self._state.told = True
-        settings, labels = self._settings, self._state.baseline.labels
+        settings = self._settings
         return Finding(
             severity="warn",
             statistic=self.log_e,
@@ -263,8 +275,8 @@ class Change:
             n=self.n,
             interval=None,
             limit=self._limit,
-            sentence=f"above {percent(self._limit)}: what it was ({percent(self._mean)} of "
-            f"{number(labels)} labels), {100 * settings.slack:.3g} % more, and a margin for "
+            sentence=f"above {percent(self._limit)}: what it was ({self._normal()}), "
+            f"{100 * settings.slack:.3g} % more, and a margin for "
             f"chance; chance of a false warning: at most "
             f"{100 * settings.alpha * settings.weight:.3g} % in 200,000 labels",
         )
