@@ -191,8 +191,11 @@ def _probation(
         .limit(PREDECESSOR_LABELS)
         .subquery()
     )
-    loss = connection.scalar(sa.select(sa.func.avg(last_ones.c.disagreement)))
-    return Probation(previous=previous, labels=labels, limit=limit, previous_loss=loss)
+    losses = last_ones.c.disagreement
+    loss, count = connection.execute(sa.select(sa.func.avg(losses), sa.func.count(losses))).one()
+    return Probation(
+        previous=previous, labels=labels, limit=limit, previous_loss=loss, previous_labels=count
+    )
 
 
 def count_drawn(connection: sa.Connection, model: str) -> int:

@@ -6,6 +6,7 @@ Nothing here reads a clock or the journal, so a decision can be derived again fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -35,6 +36,8 @@ class Probation(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     #: the predecessor's mean disagreement over its last random labels; None: it had none
     previous_loss: float | None
+    #: how many labels that is the mean of
+    previous_labels: int
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +113,7 @@ def _probation_breach(s: Situation, _contract: QualityContract, now: float) -> D
     reason = (
         f"champion {_short(s.champion)} disagrees with the teacher in {worse:.1%} of its tickets "
         f"(95 % interval {level.interval.lower:.1%} to {level.interval.upper:.1%}, any number of "
-        f"looks), its predecessor {_short(probation.previous)} in {probation.previous_loss:.1%}, after "
+        f"looks), its predecessor {_short(probation.previous)} in {_predecessor(probation)}, after "
         f"{probation.labels} of the {probation.limit} labels of its probation: {level.sentence}"
     )
     figures = {"disagreement": worse, "previous": probation.previous_loss}
@@ -256,6 +259,19 @@ def _decision(
     return Decision(
         at=now, lane=s.lane, action=action, rule=rule, reason=reason, figures=figures or {}
     )
+
+
+def _predecessor(probation: Probation) -> str:
+    """Say how often a predecessor disagreed, with its interval.
+
+    Wilson's score interval (1927): wide enough for graded losses too, whose variance is no larger
+    than that of losses 0 and 1 with the same mean.
+    """
+    mean, n, z = probation.previous_loss or 0.0, probation.previous_labels, 1.959964
+    centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z * math.sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
+    lower, upper = max(0.0, centre - reach), min(1.0, centre + reach)
+    return f"{mean:.1%} (95 % interval {lower:.1%} to {upper:.1%}, one look at its last {n} labels)"
 
 
 def _short(artefact_id: str) -> str:

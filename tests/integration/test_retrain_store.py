@@ -237,6 +237,7 @@ def test_a_champion_that_a_run_promoted_is_on_probation(journal: sa.Connection) 
     probation = gather(journal).probation
     assert (probation.previous, probation.labels) == (A, 3)
     assert probation.previous_loss == pytest.approx(0.1)
+    assert probation.previous_labels == 10
     for index in range(3, 50):
         label(journal, f"new{index}", 30.0 + index, model=B)
     assert gather(journal).probation is None, "50 labels end it"

@@ -47,7 +47,9 @@ def ended(state: RunState, ago: float) -> Run:
 
 
 def probation(previous_loss: float | None) -> Probation:
-    return Probation(previous="a" * 64, labels=120, limit=2000, previous_loss=previous_loss)
+    return Probation(
+        previous="a" * 64, labels=120, limit=2000, previous_loss=previous_loss, previous_labels=200
+    )
 
 
 def teacher(state: TeacherState) -> TeacherStanding:
@@ -334,3 +336,5 @@ def test_a_rollback_says_how_sure_it_is_that_the_champion_is_worse() -> None:
     situation = msgspec.structs.replace(QUIET, level=signal(loss=0.3), probation=probation(0.12))
     reason = decide(situation, CONTRACT, NOW).reason
     assert "in 30.0% of its tickets (95 % interval 25.0% to 35.0%, any number of looks)" in reason
+    # of 24 in 200, as scipy.stats.binomtest(24, 200).proportion_ci(method="wilson") has it
+    assert "in 12.0% (95 % interval 8.2% to 17.2%, one look at its last 200 labels)" in reason
