@@ -255,6 +255,7 @@ def test_topics_of_unlike_partition_counts_are_refused(kafka: Broker) -> None:
     shop.close()
 
 
+@pytest.mark.usefixtures("leaky")
 def test_a_missing_topic_is_said_and_read_when_it_is_there(real_shop: Shop) -> None:
     late = f"late-{uuid.uuid4().hex[:8]}"
     reader = real_shop.reader(topics={"tickets": late})
