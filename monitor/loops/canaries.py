@@ -17,6 +17,8 @@ from schemas.samples import Label
 from schemas.signals import Signal
 from schemas.teachers import TeacherStanding, generation_of
 
+#: seconds for which a round is not asked again for another page
+FRESH_SECONDS: Final = 6 * 3600.0
 #: states of a sample that is not done with
 _UNDER_WAY: Final = ("waiting", "claimed")
 
@@ -64,6 +66,16 @@ def ask(connection: sa.Connection, generation: str, now: float) -> None:
     labelling.add_samples(connection, questions(kept, generation, number, now), now)
     new = Round(generation, number, asked_at=now, judged_at=None, answers=0, changed=0)
     teachers.save_round(connection, new)
+
+
+def ask_in_doubt(connection: sa.Connection, generation: str, now: float) -> None:
+    """Ask at once: a student was found out of its bounds by this teacher's answers.
+
+    Segment by segment pages come in a row; what the canaries said a while ago serves all of them.
+    """
+    newest = _newest(connection, generation)
+    if newest is not None and (newest.round == 0 or now - newest.asked_at >= FRESH_SECONDS):
+        ask(connection, generation, now)
 
 
 def _keep(

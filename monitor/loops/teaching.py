@@ -29,8 +29,6 @@ from schemas.teachers import TeacherStanding, generation_of
 
 #: name of the number that says up to which window labels were drawn from
 _DRAWN_UNTIL: Final = "gold_drawn_until"
-#: seconds for which a round of the canaries is not asked again for another page
-FRESH_SECONDS: Final = 6 * 3600.0
 
 
 class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,14 +92,8 @@ def watch(
 
 
 def doubt(connection: sa.Connection, now: float) -> None:
-    """Ask the teacher's canaries at once: a student was found out of its bounds by its answers.
-
-    Segment by segment pages come in a row; what the canaries said a while ago serves all of them.
-    """
-    generation = teacher_generation(connection)
-    newest = next(iter(teachers.rounds(connection, generation, 1)), None)
-    if newest is not None and (newest.round == 0 or now - newest.asked_at >= FRESH_SECONDS):
-        canaries.ask(connection, generation, now)
+    """Have the teacher of now prove that it did not change, as a student was found out of bounds."""
+    canaries.ask_in_doubt(connection, teacher_generation(connection), now)
 
 
 # --- who the teacher is ------------------------------------------------------------------------
