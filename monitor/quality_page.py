@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import sqlalchemy as sa
 
-from monitor.alerts.figures import bounds, plain, utc
+from monitor.alerts.figures import plain, utc
 from monitor.estimation.quality import QualityEstimate
 from monitor.estimation.weights import ALL, Evidence, Ranked, rank, together
-from monitor.estimation.wording import number, percent
+from monitor.estimation.wording import bounds, number, percent
 from monitor.store import evaluation
 
 #: students that are shown, the one that was labelled last first

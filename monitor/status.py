@@ -8,10 +8,10 @@ import msgspec
 import sqlalchemy as sa
 
 from monitor.alerts.about_service import wrong_times
-from monitor.alerts.figures import bounds, duration, named, utc
+from monitor.alerts.figures import duration, named, utc
 from monitor.alerts.situation import Situation
 from monitor.estimation.quality import QualityEstimate
-from monitor.estimation.wording import number, percent
+from monitor.estimation.wording import bounds, number, percent
 from monitor.loops import situation
 from monitor.sampling import SamplingPlan
 from monitor.store import drifting, evaluation, planning, reading

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.alerts.figures import bounds, duration, short, utc
+from monitor.alerts.figures import duration, short, utc
 from monitor.alerts.hysteresis import firing
 from monitor.alerts.situation import ChampionChange, Quality, Situation
-from monitor.estimation.wording import number, percent
+from monitor.estimation.wording import bounds, number, percent
 from schemas.alerts import Alert, Condition
 from schemas.runs import Run
 from schemas.signals import Severity, Signal

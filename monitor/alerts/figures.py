@@ -5,21 +5,9 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 
-from monitor.estimation.wording import percent, span
 from schemas.alerts import Condition
-from schemas.signals import Interval
 
 _STEPS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
-
-
-def bounds(interval: Interval, looks: str = "") -> str:
-    """Return an estimate with what it lies between, and for how many looks that holds.
-
-    >>> bounds(Interval(0.182, 0.141, 0.23), "one look")
-    '18.2 % (95 % interval 14.1 to 23.0 %, one look)'
-    """
-    held = f", {looks}" if looks else ""
-    return f"{percent(interval.estimate)} ({span(interval)}{held})"
 
 
 def money(dollars: float) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from monitor.alerts.figures import bounds, duration
+from monitor.alerts.figures import duration, money
 from monitor.estimation.beta_binomial import clopper_pearson
 from monitor.estimation.standing import StudentGold, student_gold
-from monitor.estimation.wording import percent
+from monitor.estimation.wording import bounds, percent
 from monitor.store import gold, teachers
 from schemas import tables
 from schemas.runs import Verdict
@@ -181,7 +181,7 @@ def _dollars(amount: float) -> str:
     >>> _dollars(4.5), _dollars(0.0123)
     ('$4.50', '$0.0123')
     """
-    return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"
+    return money(amount) if amount >= 1 else f"${amount:.4f}"
 
 
 def as_json(figures: Figures) -> dict[str, Any]:

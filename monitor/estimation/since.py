@@ -10,7 +10,7 @@ import msgspec
 
 from monitor.estimation.betting import restart_share
 from monitor.estimation.quality import JudgedWindow, band, glance, newest, total_of
-from monitor.estimation.wording import number, percent, span
+from monitor.estimation.wording import bounds, number, percent, span
 from schemas.signals import Interval
 
 #: starts lie so many labels apart: each has a share of the 5 %, and there must not be too many
@@ -110,7 +110,6 @@ def describe(began: Since, windows: Sequence[JudgedWindow], lifetime: JudgedWind
     return (
         f"disagreement {percent(began.interval.estimate)} over the last {number(began.labels)} "
         f"labels, where the evidence begins ({span(began.interval)}, any number of looks); "
-        f"last {number(recent.labels)} labels {percent(glance(recent).estimate)} "
-        f"({span(glance(recent))}, one look); all {number(lifetime.labels)} labels of this "
-        f"student {percent(always.estimate)} ({span(always)}, any number of looks)"
+        f"last {number(recent.labels)} labels {bounds(glance(recent), 'one look')}; all "
+        f"{number(lifetime.labels)} labels of this student {bounds(always, 'any number of looks')}"
     )

@@ -9,7 +9,7 @@ import msgspec
 
 from monitor.estimation import gold
 from monitor.estimation.gold import MIN_GOLD, Agreement, Checked
-from monitor.estimation.wording import number, percent, span
+from monitor.estimation.wording import bounds, number, percent, span
 from schemas.signals import Interval
 from schemas.teachers import TeacherStanding, TeacherState
 
@@ -142,7 +142,7 @@ class StudentGold(msgspec.Struct, frozen=True, kw_only=True):
 def _share_left(wrong: Interval) -> str:
     """Write the share that is not wrong, with its bounds."""
     right = Interval(1 - wrong.estimate, 1 - wrong.upper, 1 - wrong.lower)
-    return f"{percent(right.estimate)} ({span(right)})"
+    return bounds(right)
 
 
 def student_gold(model: str, checked: Sequence[Checked], labels: Agreement) -> StudentGold:

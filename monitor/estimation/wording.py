@@ -22,3 +22,13 @@ def percent(share: float) -> str:
 def span(interval: Interval) -> str:
     """Write the bounds of an interval of 95 %: `95 % interval 14.1 to 23.0 %`."""
     return f"95 % interval {100 * interval.lower:.1f} to {100 * interval.upper:.1f} %"
+
+
+def bounds(interval: Interval, looks: str = "") -> str:
+    """Write an estimate with what it lies between, and for how many looks that holds.
+
+    >>> bounds(Interval(0.182, 0.141, 0.23), "one look")
+    '18.2 % (95 % interval 14.1 to 23.0 %, one look)'
+    """
+    held = f", {looks}" if looks else ""
+    return f"{percent(interval.estimate)} ({span(interval)}{held})"
