@@ -11,7 +11,7 @@ from monitor.drift.topics import EmbeddedSlice, TopicMap
 from monitor.store import evaluation
 from monitor.store.evaluation import DetectorKey
 from schemas import tables
-from schemas.journal import insert
+from schemas.journal import add
 from schemas.samples import Sample
 
 _KEY: Final = DetectorKey("topics", "*", "*", "")
@@ -75,7 +75,7 @@ def drawn(connection: sa.Connection, *, since: float, until: float) -> list[Samp
 def add_slice(connection: sa.Connection, slice_: EmbeddedSlice) -> None:
     """Journal what was counted in a slice; one that is known already is left as it is."""
     row = {"start": slice_.start, "topic_map": slice_.topic_map, "body": _encode(slice_)}
-    connection.execute(insert(connection, tables.embedded_slice).on_conflict_do_nothing(), [row])
+    add(connection, tables.embedded_slice, row)
 
 
 def slices(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from monitor.estimation.calibration import MIN_LABELS, Outcome
 from monitor.sampling import SamplingPlan
 from schemas import tables
-from schemas.journal import insert
+from schemas.journal import add
 from schemas.samples import ESTIMATED, Sample
 
 _encode = msgspec.json.Encoder().encode
@@ -53,11 +53,7 @@ def publish(connection: sa.Connection, plan: SamplingPlan, now: float) -> None:
     table = tables.plan
     last = connection.scalar(sa.select(sa.func.max(table.c.version))) or 0
     new = msgspec.structs.replace(plan, version=last + 1, at=now)
-    connection.execute(
-        insert(connection, table)
-        .values(version=new.version, at=now, body=_encode(new))
-        .on_conflict_do_nothing()
-    )
+    add(connection, table, {"version": new.version, "at": now, "body": _encode(new)})
 
 
 def outcomes(connection: sa.Connection, model: str, limit: int) -> list[Outcome]:
