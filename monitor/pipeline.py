@@ -235,11 +235,13 @@ class Pipeline:
     def _take_ticket(self, event: Ticket) -> None:
         self._counters["tickets"] += 1
         ticket_id, at = event.ticket_id, event.at.timestamp()
+        stream = self._watermark.ticket
+        latest = self._latest_of(stream)
         waiting = self._pairing.get(ticket_id)
         if isinstance(waiting, WaitingTicket) or (waiting is None and self._is_seen(ticket_id)):
             self._counters["duplicates"] += 1
         else:
-            clamped = self._clamp(at, self._watermark.ticket)
+            clamped = self._clamp(at, latest, stream)
             half = WaitingTicket(
                 ticket_id=ticket_id,
                 at=clamped,
@@ -252,20 +254,22 @@ class Pipeline:
             else:
                 self._pairing.remove(ticket_id)
                 self._finish(half, waiting)
-        self._watermark.see_ticket(at, self._latest_of(self._watermark.ticket), self._present)
+        self._watermark.see_ticket(at, latest, self._present)
         if self._watermark.value >= self._windows.closes_at:
             self._turn()
 
     def _take_answer(self, event: Answer) -> None:
         self._counters["answers"] += 1
         ticket_id, at = event.ticket_id, event.at.timestamp()
+        stream = self._watermark.answer
+        latest = self._latest_of(stream)
         waiting = self._pairing.get(ticket_id)
         if isinstance(waiting, WaitingAnswer) or (waiting is None and self._is_seen(ticket_id)):
             self._counters["duplicates"] += 1
         else:
             half = WaitingAnswer(
                 ticket_id=ticket_id,
-                at=self._clamp(at, self._watermark.answer),
+                at=self._clamp(at, latest, stream),
                 output=self._cut(event.output),
                 model=event.model,
                 served_by=event.served_by,
@@ -279,15 +283,16 @@ class Pipeline:
             else:
                 self._pairing.remove(ticket_id)
                 self._finish(waiting, half)
-        self._watermark.see_answer(at, self._latest_of(self._watermark.answer), self._present)
+        self._watermark.see_answer(at, latest, self._present)
         if self._watermark.value >= self._windows.closes_at:
             self._turn()
 
     def _take_feedback(self, event: Feedback) -> None:
         self._counters["feedback"] += 1
+        stream = self._watermark.answer
         gold = Gold(
             ticket_id=event.ticket_id,
-            at=self._clamp(event.at.timestamp(), self._watermark.answer),
+            at=self._clamp(event.at.timestamp(), self._latest_of(stream), stream),
             output=None if event.output is None else redact(self._cut(event.output)),
             accepted=event.accepted,
             by=redact(event.by),
@@ -301,11 +306,11 @@ class Pipeline:
         """Return what is the future for a stream: by the clock, or by the stream alone."""
         return self._latest if self._latest < math.inf else stream.latest
 
-    def _clamp(self, at: float, stream: Newest) -> float:
+    def _clamp(self, at: float, latest: float, stream: Newest) -> float:
         if at < self._earliest:
             self._counters["too_old"] += 1
             return self._earliest
-        if at > self._latest_of(stream):
+        if at > latest:
             # it was sent before now, whatever it says
             self._counters["clock_skew"] += 1
             return self._present if self._present < math.inf else stream.at
