@@ -56,6 +56,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, for
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why: it stands in the audit.")]
 ByOption = Annotated[str, typer.Option("--by", help="Who does it: it stands in the audit.")]
 DEFAULT_CONFIG = Path("proctord.toml")
+#: what a daemon turns, unless it is told `--only`
+LOOPS = ("consume", "label", "embed", "evaluate", "notify", "retrain")
 #: characters of a text that are printed in one line
 LONGEST = 10_000
 
@@ -138,16 +140,15 @@ def run(
     config: ConfigOption = DEFAULT_CONFIG,
     only: Annotated[
         str, typer.Option(help="Loops to run here, separated by commas; default: all.")
-    ] = "consume,label,embed,evaluate,notify,retrain",
+    ] = ",".join(LOOPS),
 ) -> None:
     """Watch, tell, retrain: the daemon. SIGTERM drains and ends it; a second one ends it now."""
     from monitor.daemon import serve
 
     house = enter(config, create=True)
     wanted = frozenset(part.strip() for part in only.split(","))
-    known = {"consume", "label", "embed", "evaluate", "notify", "retrain"}
-    if not wanted <= known:
-        raise typer.BadParameter(f"--only takes {', '.join(sorted(known))}")
+    if not wanted <= set(LOOPS):
+        raise typer.BadParameter(f"--only takes {', '.join(sorted(LOOPS))}")
     serve(
         house.monitor,
         house.engine,
