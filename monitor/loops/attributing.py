@@ -23,8 +23,9 @@ MOST_BEFORE: Final = 60 * 86_400.0
 def explained(connection: sa.Connection, signal: Signal, *, until: float | None = None) -> Signal:
     """Return a finding about disagreement with its causes.
 
-    The time since the rise, up to `until` or else to the finding, is held against the time before. Reads the journal's windows, samples
-    and labels alone; what they do not hold is said to be not known.
+    The time since the rise, up to `until` or else to the finding, is held against the time
+    before. Reads the journal's windows, samples and labels alone; what they do not hold is said to
+    be not known.
     """
     windows = judging.newest(
         connection, signal.segment, signal.model, until=signal.at, limit=LOOK_BACK
